@@ -11,10 +11,13 @@ SPACE = " "
 PUNCTUATION = (",", ".", "?", "!", ";", ":", "-")
 
 VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
+# fmt: off
 CONSONANTS = (
-    "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()  # fmt: skip
+    "B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "V", "W",
+    "Y", "Z", "ZH",
 )
-PHONES = tuple(v + stress for v in VOWELS for stress in "012") + tuple(CONSONANTS)
+# fmt: on
+PHONES = tuple(v + stress for v in VOWELS for stress in "012") + CONSONANTS
 
 SEPARATORS = (START, SPACE, *PUNCTUATION)
 SYMBOLS = (PAD, *SEPARATORS, *PHONES)
