@@ -1,0 +1,114 @@
+"""Log-mel spectrograms, described by a MelSpec that travels inside every speech model's config.
+
+Frame k covers samples k*hop .. (k+1)*hop (reflect padding of (n_fft - hop)/2 on both sides, no centring), so a wav
+of n*hop samples has exactly n frames: the convention of HiFi-GAN (Kong et al. 2020), CoMoSpeech and Grad-TTS.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MelSpec:
+    """How a log-mel spectrogram is made.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hz.
+    n_fft, win, hop : int
+        Samples; the window is a periodic Hann window.
+    n_mels : int
+        Number of Slaney-type mel bands between `f_min` and `f_max` (Hz).
+    log : {"ln", "log10"}
+        Base of the logarithm.
+    floor : float
+        Magnitudes are clamped to it before the logarithm.
+
+    Raises
+    ------
+    ValueError
+        For sizes or frequencies that cannot be.
+    """
+
+    sample_rate: int = 22050
+    n_fft: int = 1024
+    win: int = 1024
+    hop: int = 256
+    n_mels: int = 80
+    f_min: float = 0.0
+    f_max: float = 8000.0
+    log: Literal["ln", "log10"] = "ln"
+    floor: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if min(self.sample_rate, self.n_fft, self.hop, self.n_mels) < 1 or not 0 < self.win <= self.n_fft:
+            raise ValueError(f"MelSpec wants positive sizes and win <= n_fft, got {self}")
+        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
+            raise ValueError(f"MelSpec wants 0 <= f_min < f_max <= sample_rate / 2, got {self}")
+        if self.log not in ("ln", "log10"):
+            raise ValueError(f"MelSpec.log is 'ln' or 'log10', got {self.log!r}")
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop
+
+
+@functools.lru_cache(maxsize=16)
+def _filters(spec: MelSpec) -> Tensor:
+    import librosa
+
+    bank = librosa.filters.mel(
+        sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.f_min, fmax=spec.f_max
+    )
+    return torch.from_numpy(bank)
+
+
+def magnitude(wav: Tensor, spec: MelSpec) -> Tensor:
+    """Magnitude STFT of `wav` [..., n] as [..., n_fft // 2 + 1, n // hop], float32."""
+    pad = (spec.n_fft - spec.hop) // 2
+    if wav.shape[-1] <= pad:
+        raise ValueError(f"audio of {wav.shape[-1]} samples is too short: more than {pad} are needed")
+    flat = wav.reshape(-1, wav.shape[-1]).float()
+    flat = torch.nn.functional.pad(flat, (pad, spec.n_fft - spec.hop - pad), mode="reflect")
+    window = torch.hann_window(spec.win, device=wav.device)
+    stft = torch.stft(flat, spec.n_fft, spec.hop, spec.win, window, center=False, return_complex=True)
+    power = stft.real.square() + stft.imag.square()
+    return (power + 1e-9).sqrt().reshape(*wav.shape[:-1], power.shape[-2], power.shape[-1])
+
+
+def mel_spectrogram(wav: Tensor, spec: MelSpec) -> Tensor:
+    """Log-mel spectrogram.
+
+    Parameters
+    ----------
+    wav : Tensor
+        [..., n] in [-1, 1] at `spec.sample_rate`.
+
+    Returns
+    -------
+    Tensor
+        [..., n_mels, n // hop], float32, in units of `spec.log`.
+
+    Raises
+    ------
+    ValueError
+        If the audio is shorter than half a window.
+    """
+    mel = _filters(spec).to(wav.device) @ magnitude(wav, spec)
+    log = mel.clamp(min=spec.floor).log()
+    return log if spec.log == "ln" else log / torch.log(torch.tensor(10.0))
+
+
+def mel_to_magnitude(mel: Tensor, spec: MelSpec) -> Tensor:
+    """Least-squares magnitude spectrum [..., n_fft // 2 + 1, frames] of a log-mel spectrogram (for Griffin-Lim)."""
+    linear = mel.exp() if spec.log == "ln" else torch.pow(10.0, mel)
+    inverse = torch.linalg.pinv(_filters(spec).double()).float().to(mel.device)
+    return (inverse @ linear).clamp(min=0.0)
