@@ -5,7 +5,7 @@ The dictionary (BSD-2-Clause, see data/LICENSE-cmudict) ships compressed and is 
 
 import lzma
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -73,6 +73,11 @@ def default_lexicon() -> Lexicon:
 def pronunciations(word: str) -> tuple[Pronunciation, ...]:
     """Look a word up in the shipped dictionary; see `Lexicon.pronunciations`."""
     return default_lexicon().pronunciations(word)
+
+
+def dictionary_words() -> Iterable[str]:
+    """Return the words of the shipped dictionary, in its alphabetical order."""
+    return _dictionary().keys()
 
 
 def parse_phones(text: str) -> Pronunciation:

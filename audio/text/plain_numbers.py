@@ -1,0 +1,79 @@
+"""The numbers that are left when dates, money and measures are read: ranges, fractions, ordinals, years, decades."""
+
+import re
+
+from .numbers import cardinal, digits, fraction, number, ordinal, plural, year
+
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+SPOKEN_AS_WRITTEN = {
+    "24/7": "twenty four seven",
+    "9/11": "nine eleven",
+    "50/50": "fifty fifty",
+    "20/20": "twenty twenty",
+}
+
+
+def looks_like_year(text: str) -> bool:
+    """Say whether four digits are read as a year: 1100 to 2099."""
+    return len(text) == 4 and text.isascii() and text.isdigit() and 1100 <= int(text) < 2100
+
+
+def say(text: str) -> str:
+    """Read one number, four digits without a comma as a year."""
+    return year(int(text)) if looks_like_year(text) else number(text)
+
+
+def expand_plain_numbers(text: str) -> str:
+    """Write every remaining number of a text in words.
+
+    Parameters
+    ----------
+    text : str
+        Text that may hold `10-12`, `3 1/4`, `21st`, `the 1990s`, `'90s`, `-5`, `1,000.5`, `911`.
+
+    Returns
+    -------
+    str
+        The text without digits.
+    """
+    text = re.sub(r"(?<![\d/])(24/7|9/11|50/50|20/20)(?![\d/])", lambda m: f" {SPOKEN_AS_WRITTEN[m[1]]} ", text)
+    text = re.sub(r"\b911\b(?! \w+s\b)", "nine one one", text)
+    text = re.sub(r"(?:(\d+)[ -])?(?<![\d/.])\b(\d{1,4})/(\d{1,4})\b(?![/\d])", _fraction, text)
+    text = re.sub(r"(?<![\w.])(\d[\d,]*)(?:st|nd|rd|th)\b", lambda m: ordinal(_whole(m[1])), text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<!\w)'?(\d{1,2}0|[1-9]\d{2}0)'?s\b", _decade, text)
+    text = re.sub(r"(?<![\w'])'(\d\d)\b", lambda m: year(1900 + int(m[1]))[len("nineteen ") :], text)
+    text = re.sub(rf"(?<![\w.-])({NUMBER}) ?(?:-+) ?({NUMBER})(?![\d-]|\.\d)", _range, text)
+    text = re.sub(r"(?<![\w:])(\d+):(\d+)(?![\d:])", r"\1 to \2", text)
+    text = re.sub(rf"(?<![\w.)'])([-+])({NUMBER})", lambda m: f" {number(m[1] + m[2])} ", text)
+    text = re.sub(r"\d+(?:\.\d+){2,}", _version, text)
+    text = re.sub(r"(?<=[A-Za-z])-(?=\d)|(?<=\d)-(?=[A-Za-z])", " ", text)
+    return re.sub(rf"(?<!\d)(?:{NUMBER})", lambda m: f" {say(m[0])} ", text)
+
+
+def _whole(text: str) -> int:
+    return int(text.replace(",", "")[:40] or 0)
+
+
+def _fraction(match: re.Match[str]) -> str:
+    numerator, denominator = int(match[2]), int(match[3])
+    words = fraction(numerator, denominator)
+    if match[1]:
+        whole = number(match[1])
+        words = f"{whole} and {'a' + words.removeprefix('one') if numerator == 1 else words}"
+    return f" {words} "
+
+
+def _decade(match: re.Match[str]) -> str:
+    words = year(int(match[1])) if len(match[1]) == 4 else cardinal(int(match[1]))
+    return f" {plural(words)} "
+
+
+def _range(match: re.Match[str]) -> str:
+    first, last = match[1], match[2]
+    if looks_like_year(first) and len(last) == 2:
+        return f" {year(int(first))} to {cardinal(int(last)) if last[0] != '0' else 'oh ' + digits(last[1])} "
+    return f" {say(first)} to {say(last)} "
+
+
+def _version(match: re.Match[str]) -> str:
+    return " " + " point ".join(number(part) for part in match[0].split(".")) + " "
