@@ -1,0 +1,16 @@
+"""What all tests share: no network, no display, one thread's worth of torch."""
+
+import os
+
+os.environ["FEWSTEP_OFFLINE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    """A temporary current directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
