@@ -126,16 +126,18 @@ PLAIN = {"w/o": "without", "w/": "with ", "c/o": "care of", "b/c": "because", "a
 STARTERS = word_set(
     "The He She It We They You I A An In On At But And Or So This That These Those There Then When Where What Who Why",
     "How My His Her Our Their Your Its If As After Before While Now Not No Yes One Some Many Most All Each Every For",
-    "From With However Please Here Also Do Did Does Is Are Was Were Will Would Can Could Nobody Everyone Someone Let To By",
+    "From With However Please Here Also Do Did Does Is Are Was Were Will Would Can Could Nobody Everyone Someone",
+    "Let To By",
 )
 
-_TITLE = re.compile(rf"\b({'|'.join(sorted(TITLES, key=len, reverse=True))})\.?(?= [A-Z])(?<=\.)")
+_TITLE = re.compile(
+    rf"\b(?:({'|'.join(sorted(TITLES, key=len, reverse=True))})\.(?=\s[A-Z])|(Dr|Mr|Mrs|Ms|Prof|St)(?=\s[A-Z]))"
+)
 _NUMBERED = re.compile(rf"(?<![\w.])({'|'.join(sorted(NUMBERED, key=len, reverse=True))})\. ?(?=\d|[IVXLC]+\b)")
-_INNER = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, INNER))})(?!\w),?", re.IGNORECASE)
+_INNER = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, INNER))})(?!\w)", re.IGNORECASE)
 _FINAL = re.compile(rf"(?<![\w.])({'|'.join(re.escape(a) for a in sorted(FINAL, key=len, reverse=True))})(?!\w)")
 _STREET = re.compile(r"(?<=\w )([A-Z][a-z]+|\d+(?:st|nd|rd|th)) (St|Dr)\.(?=(?:[\"')\]]*$)|[,;]|\s)")
 _DOTTED = re.compile(r"(?<![\w.])(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b(?!\.))?('?s\b)?")
-_CLOCK_STOP = re.compile(r"\b([AP] M)\.")
 _INITIAL = re.compile(r"\b([A-Z])\.(?=-?\s?[A-Z])")
 
 
@@ -153,11 +155,10 @@ def expand_abbreviations(text: str) -> str:
         `Dr. Lee of Elm St. saw No. 7, etc.` becomes "doctor Lee of Elm street saw number 7, et cetera."
     """
     text = re.sub("|".join(re.escape(a) + (r"\b" if a[-1] != "/" else "") for a in PLAIN), lambda m: PLAIN[m[0]], text)
-    text = _CLOCK_STOP.sub(lambda m: m[1] + kept_stop(text, m.end()), text)
     text = _NUMBERED.sub(lambda m: NUMBERED[m[1]] + " ", text)
     text = _INNER.sub(lambda m: INNER[m[1].lower()], text)
     text = _STREET.sub(lambda m: f"{m[1]} {FINAL[m[2] + '.']}{kept_stop(m.string, m.end())}", text)
-    text = _TITLE.sub(lambda m: TITLES[m[1]], text)
+    text = _TITLE.sub(lambda m: TITLES[m[1] or m[2]], text)
     text = _FINAL.sub(lambda m: FINAL[m[1]] + kept_stop(m.string, m.end()), text)
     text = _DOTTED.sub(_letters, text)
     return _INITIAL.sub(lambda m: m[1] + (kept_stop(m.string, m.end()) or " "), text)

@@ -8,15 +8,14 @@ from .tables import word_set
 
 # Words of the lexicon that are acronyms when they stand in capitals.
 SPELLED = word_set(
-    "US UN EU UK TV PC CD ID AI AD BC AM PM PR HR PA LA MA QA UV DC IP IQ VP GI LED ER DA DJ EST PST SAT CPA SUV DIY MIA",
-    "ETA ERA EPA IRA CAD CAM MS MD BA GP SOS BCE",
+    "US UN EU UK TV PC CD ID AI AD BC AM PM PR HR PA LA MA QA UV DC IP IQ VP GI LED ER DA DJ EST PST SAT CPA SUV DIY",
+    "MIA ETA ERA EPA IRA CAD CAM MS MD BA GP SOS BCE",
 )
-SHORT_WORDS = word_set(
-    "AN AS AT BE BY DO GO HE IF IN IS IT ME MY NO OF OH ON OR SO TO UP WE MR DR ST HI HA AH YO US OX"
-)
-SPOKEN = word_set("JPEG GIF WYSIWYG UNICEF UNESCO NAFTA FIFA UEFA OPEC LASIK DARPA CAPTCHA YOLO")
+SHORT_WORDS = word_set("AN AS AT BE BY DO GO HE IF IN IS IT ME MY NO OF OH ON OR SO TO UP WE MR DR ST HI HA AH YO OX")
+SPOKEN = word_set("COVID JPEG GIF WYSIWYG UNICEF UNESCO NAFTA FIFA UEFA OPEC LASIK DARPA CAPTCHA")
 LONGEST_SPELLED = 5
 CAPITALS = re.compile(r"(?<![A-Za-z'])([A-Z]{2,})('s|s|'S)?(?![a-z])")
+DIGITS_AND_LETTERS = re.compile(r"\b(?!\d[\d,]*(?:st|nd|rd|th|s)\b)(?=\w*\d)(?=\w*[A-Za-z])\w+")
 MIXED = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 
 
@@ -40,10 +39,11 @@ def expand_acronyms(text: str) -> str:
 
 def split_digits(text: str) -> str:
     """Part letters from digits, `MP3` into `MP 3`, except in ordinals, decades and hexadecimal-looking words."""
-    parted = re.sub(
-        r"\b(?!\d[\d,]*(?:st|nd|rd|th|s)\b)(?=[\w]*\d)(?=[\w]*[A-Za-z])\w+", lambda m: MIXED.sub(" ", m[0]), text
-    )
-    return re.sub(r"(?<=\d )([a-z])\b", lambda m: m[1].upper(), parted)
+    return DIGITS_AND_LETTERS.sub(_part, text)
+
+
+def _part(match: re.Match[str]) -> str:
+    return re.sub(r"\b[a-z]\b", lambda m: m[0].upper(), MIXED.sub(" ", match[0]))
 
 
 def _word(capitals: str, ending: str, loud: bool, before: str) -> str:
@@ -60,7 +60,7 @@ def _is_spelled(capitals: str, loud: bool, before: str) -> bool:
     if loud:
         return False
     if capitals in ("IT", "WHO"):
-        return before.lower().endswith((" the ", " an ", " our "))
+        return re.search(r"\b(?:the|an|our|their|your) $", before, re.IGNORECASE) is not None
     if capitals in SPELLED or capitals in SPOKEN:
         return capitals in SPELLED
     if len(capitals) == 2:

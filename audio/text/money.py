@@ -16,8 +16,8 @@ CURRENCIES = {
 LETTERS = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "t": "trillion"}
 SCALE = r"(?:hundred|thousand|million|billion|trillion)"
 AMOUNT = re.compile(
-    rf"(?P<article>\ban? )?(?P<minus>-)?(?P<country>\b(?:US|U\.S\.|A|C|NZ|HK) ?)?(?P<sign>[$£€¥₹]) ?(?P<amount>{NUMBER})"
-    rf"(?: ?(?:-+|to) ?[$£€¥₹]?(?P<upto>{NUMBER}))?"
+    rf"(?P<article>\ban? )?(?P<minus>-)?(?P<country>\b(?:US|U\.S\.|A|C|NZ|HK) ?)?"
+    rf"(?P<sign>[$£€¥₹]) ?(?P<amount>{NUMBER})(?: ?(?:-+|to) ?[$£€¥₹]?(?P<upto>{NUMBER}))?"
     rf"(?: (?P<scale>{SCALE})\b|(?P<letter>[kKmMbBtT]n?)\b)?(?P<noun>(?=[- ][a-z]))?"
 )
 AFTER = re.compile(rf"(?P<amount>{NUMBER}) ?(?P<sign>[£€¥₹])")

@@ -78,7 +78,7 @@ def _with_suffix(word: str, lexicon: Lexicon) -> Pronunciation:
         for stem in _stems(root, endings, doubled="'" not in suffix and suffix[0] in "ei"):
             known = _stem_phones(stem, suffix, lexicon)
             if known:
-                return known + (tuple(phones.split()) if phones else _inflection(suffix, known[-1]))
+                return known + (tuple(phones.split()) if phones else inflection(suffix, known[-1]))
     return ()
 
 
@@ -97,7 +97,8 @@ def _stem_phones(stem: str, suffix: str, lexicon: Lexicon) -> Pronunciation:
     return (_with_prefix(stem, lexicon) or _compound(stem, lexicon)) if deeper else ()
 
 
-def _inflection(suffix: str, last: str) -> Pronunciation:
+def inflection(suffix: str, last: str) -> Pronunciation:
+    """Return the phones of a suffix in s or in d after the last phone of a stem."""
     if suffix.endswith("d"):
         return ("AH0", "D") if last in "TD" else ("T",) if last in VOICELESS else ("D",)
     return ("AH0", "Z") if last in SIBILANTS else ("S",) if last in VOICELESS else ("Z",)

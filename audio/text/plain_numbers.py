@@ -5,12 +5,7 @@ import re
 from .numbers import cardinal, digits, fraction, number, ordinal, plural, year
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
-SPOKEN_AS_WRITTEN = {
-    "24/7": "twenty four seven",
-    "9/11": "nine eleven",
-    "50/50": "fifty fifty",
-    "20/20": "twenty twenty",
-}
+IDIOMS = {"24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty", "20/20": "twenty twenty"}
 
 
 def looks_like_year(text: str) -> bool:
@@ -36,7 +31,7 @@ def expand_plain_numbers(text: str) -> str:
     str
         The text without digits.
     """
-    text = re.sub(r"(?<![\d/])(24/7|9/11|50/50|20/20)(?![\d/])", lambda m: f" {SPOKEN_AS_WRITTEN[m[1]]} ", text)
+    text = re.sub(r"(?<![\d/])(24/7|9/11|50/50|20/20)(?![\d/])", lambda m: f" {IDIOMS[m[1]]} ", text)
     text = re.sub(r"\b911\b(?! \w+s\b)", "nine one one", text)
     text = re.sub(r"(?:(\d+)[ -])?(?<![\d/.])\b(\d{1,4})/(\d{1,4})\b(?![/\d])", _fraction, text)
     text = re.sub(r"(?<![\w.])(\d[\d,]*)(?:st|nd|rd|th)\b", lambda m: ordinal(_whole(m[1])), text, flags=re.IGNORECASE)

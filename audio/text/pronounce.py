@@ -3,7 +3,7 @@
 from .letter_to_sound import letter_to_sound
 from .letters import LETTER_NAMES
 from .lexicon import Lexicon, Pronunciation
-from .morphology import by_parts
+from .morphology import by_parts, inflection
 
 
 def pronounce(word: str, lexicon: Lexicon) -> tuple[tuple[Pronunciation, ...], bool]:
@@ -23,8 +23,9 @@ def pronounce(word: str, lexicon: Lexicon) -> tuple[tuple[Pronunciation, ...], b
     guessed : bool
         True when the phones come from the letter-to-sound model.
     """
-    if len(word) == 1 and word.isupper():
-        return (LETTER_NAMES[word.lower()],), False
+    if word[0].isupper() and word[1:] in ("", "'s"):
+        name = LETTER_NAMES[word[0].lower()]
+        return (name + inflection(word[1:], name[-1]) if word[1:] else name,), False
     word = word.lower()
     bare = word.strip("'")
     known = lexicon.pronunciations(word) or lexicon.pronunciations(bare)

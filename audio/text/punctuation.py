@@ -3,6 +3,10 @@
 import re
 
 CLUSTER = re.compile(r"[\s,.?!;:-]*[,.?!;:-][\s,.?!;:-]*")
+# Apostrophes outside words; those of 'tis and 'em belong to their words.
+QUOTE = re.compile(
+    r"(?<![A-Za-z])'+(?!(?:tis|twas|em|til|cause|round|bout)\b)|(?<=[A-Za-z])'+(?![A-Za-z])|''+", re.IGNORECASE
+)
 STRENGTH = "?!.;:-,"
 
 
@@ -28,10 +32,8 @@ def plain_punctuation(text: str) -> str:
     text = text.replace("-", " ").replace("\x00", "-")
     text = re.sub(r"[()\[\]{}|]", ", ", text)
     text = re.sub(r"[^A-Za-z',.?!;:\s-]", " ", text)
-    text = re.sub(
-        r"(?<![A-Za-z])'+(?!(?:tis|twas|em|til|cause|round|bout|n)\b)|(?<=[A-Za-z])'+(?![A-Za-z])|''+", " ", text
-    )
-    text = _letter_case(text)
+    text = QUOTE.sub(" ", text)
+    text = _letter_case(re.sub(r"\s+", " ", text))
     text = CLUSTER.sub(_strongest, text)
     return re.sub(r"\s+", " ", text).strip(" ,;:-").removeprefix(". ").strip() if re.search("[A-Za-z]", text) else ""
 

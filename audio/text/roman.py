@@ -17,7 +17,7 @@ REIGNED = word_set(
     "Wilhelm Christian Gustav Felipe Alfonso Ferdinand Joseph Leopold Cleopatra Darius Xerxes Ivan Urban Boniface",
 )
 FIRST_PERSON = word_set("think have am know want will would can could don't do should must shall like love need")
-NUMERAL = re.compile(r"\b(?P<name>[A-Z][a-z]+)(?P<dot>\.?) (?P<roman>[IVXLCDM]+)\b(?!')")
+NUMERAL = re.compile(r"\b(?P<name>[A-Z][a-z]+)(?P<dot>\.?) (?P<roman>[IVXLCDM]+)\b(?!'[^s])")
 
 
 def roman_value(numeral: str) -> int:

@@ -8,6 +8,8 @@ SIGNS = (
     (re.compile(r"\b([ABCDF])\+(?!\w)"), r"\1 plus"),
     (re.compile(r"\b([ABCDF])-(?![\w-])"), r"\1 minus"),
     (re.compile(r"#\s?(?=\d)"), "number "),
+    (re.compile(r"\b([A-Z]) ?& ?(?=[A-Z]\b)"), r"\1 and "),
+    (re.compile(r"\bAT ?& ?T\b"), "A T and T"),
     (re.compile(r"&"), " and "),
     (re.compile(r"(?<=[\w.)]) *\+ *(?=[\w(])"), " plus "),
     (re.compile(r"(?<=\w)\s?\+(?!\w)"), " plus"),

@@ -2,12 +2,14 @@
 
 import re
 
+from .abbreviations import kept_stop
 from .numbers import cardinal
 
 HALF = r"(?P<half>[aApP])(?:\.[mM]\.?|[mM]\b)"
 CLOCK = re.compile(
     rf"(?<![\d:.])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])(?: ?{HALF})?"
 )
+SPAN = re.compile(r"(\d:\d\d(?: ?[ap]\.?m\.?)?) ?- ?(?=\d{1,2}:\d\d)", re.IGNORECASE)
 HOUR = re.compile(rf"(?<![\d:.,])(?P<hour>1[0-2]|0?[1-9])(?: ?(?:-+|to) ?(?P<last>1[0-2]|0?[1-9]))? ?{HALF}")
 
 
@@ -25,6 +27,7 @@ def expand_times(text: str) -> str:
     str
         The text with its times in words.
     """
+    text = SPAN.sub(lambda m: f"{m[1]} to ", text)
     text = CLOCK.sub(lambda m: _clock(m) + _half(m), text)
     return HOUR.sub(_hour, text)
 
@@ -50,7 +53,6 @@ def _hour(match: re.Match[str]) -> str:
 
 
 def _half(match: re.Match[str]) -> str:
-    """Return " A M" with a dot if one stood at the end: `abbreviations` decides whether it ends the sentence."""
     if not match["half"]:
         return ""
-    return f" {match['half'].upper()} M" + ("." if match[0].endswith(".") else "")
+    return f" {match['half'].upper()} M" + (kept_stop(match.string, match.end()) if match[0].endswith(".") else "")

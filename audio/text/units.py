@@ -2,8 +2,10 @@
 
 import re
 
+from .abbreviations import kept_stop
 from .numbers import number
 from .plain_numbers import NUMBER
+from .tables import word_set
 
 # written: (singular, plural)
 UNITS = {
@@ -62,7 +64,7 @@ UNITS = {
     "s": ("second", "seconds"),
     "%": ("percent", "percent"),
 }  # fmt: skip
-DOTTED = frozenset("ft lb lbs oz mi yd yds sec secs min mins hr hrs gal".split())  # noqa: SIM905
+DOTTED = word_set("ft lb lbs oz mi yd yds sec secs min mins hr hrs gal")
 POWERS = {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}
 _NAMES = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 MEASURE = re.compile(
@@ -89,12 +91,16 @@ def expand_units(text: str) -> str:
         The text with its measures in words.
     """
     text = FEET_INCHES.sub(lambda m: f"{number(m[1])} foot {number(m[2])}", text)
-    text = INCHES.sub(lambda m: f"{number(m[1])} {'inch' if m[1] == '1' else 'inches'}", text)
+    text = INCHES.sub(_inches, text)
     text = FEET.sub(lambda m: f"{number(m[1])} {'foot' if m[1] == '1' else 'feet'}", text)
     text = MEASURE.sub(_measure, text)
-    text = INCH_WORD.sub(lambda m: f"{number(m[1])} {'inch' if m[1] == '1' else 'inches'}", text)
+    text = INCH_WORD.sub(lambda m: _inches(m) + kept_stop(m.string, m.end()), text)
     text = re.sub(rf"(?<![\w.])({NUMBER}) ?x ?(?={NUMBER})", r"\1 by ", text)
     return re.sub(r"(?<![\w.])(\d+)x\b", r"\1 times", text)
+
+
+def _inches(match: re.Match[str]) -> str:
+    return f"{number(match[1])} {'inch' if match[1] == '1' else 'inches'}"
 
 
 def _measure(match: re.Match[str]) -> str:
@@ -106,6 +112,6 @@ def _measure(match: re.Match[str]) -> str:
     if match["upto"]:
         words += f" to {number(match['upto'])}"
     dot = match["dot"] or ""
-    if unit in DOTTED and not match.string[match.end() :].strip(" \"')") == "":
-        dot = ""
+    if unit in DOTTED and dot:
+        dot = kept_stop(match.string, match.end())
     return f"{words} {POWERS.get(match['power'] or '', '')}{UNITS[unit][not singular]}{dot}"

@@ -29,8 +29,8 @@ HANDLE = re.compile(r"(?<![\w@])@(\w+)")
 TAG = re.compile(r"(?<![\w#&])#([A-Za-z]\w*)")
 FILE = re.compile(r"(?<=[\w])\.(?=[a-z]\w*\b)(?<!\d\.)(?![a-z]\.)")
 PHONE = re.compile(
-    r"(?<![\w.-])(?:\+?(?P<country>\d{1,2})[ .-])?(?:\((?P<area>\d{3})\) ?|(?P<code>\d{3})[ .-])?"
-    r"(?P<office>\d{3})[.-](?P<line>\d{4})(?![\w-])"
+    r"(?<![\w.-])(?:(?:\+?(?P<country>\d{1,2})[ .-])?(?:\((?P<area>\d{3})\) ?|(?P<code>\d{3})(?P<gap>[ .-])))?"
+    r"(?P<office>\d{3})(?(gap)[ .-]|[.-])(?P<line>\d{4})(?![\w-])"
 )
 HUNDREDS = frozenset(("800", "900"))
 
@@ -67,7 +67,7 @@ def read_address(address: str) -> str:
             words.append(cardinal(int(part)) if len(part) < 3 and part[0] != "0" else digits(part))
         elif part.isalpha():
             after_dot = words[-1:] == ["dot"]
-            spelled = part.lower() == "www" or (after_dot and part.lower() in SPELLED_ENDINGS)
+            spelled = len(part) == 1 or part.lower() == "www" or (after_dot and part.lower() in SPELLED_ENDINGS)
             words.append(" ".join(part.upper()) if spelled else part)
     return " ".join(words)
 
@@ -80,13 +80,11 @@ def _url(match: re.Match[str]) -> str:
 
 def _split_camel(name: str) -> str:
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)", " ", name)
-    return " ".join(part if not part.islower() else part for part in parted.replace("_", " ").split())
+    return " ".join(parted.replace("_", " ").split())
 
 
 def _phone(match: re.Match[str]) -> str:
     area = match["area"] or match["code"]
-    if match["country"] and not area:
-        return match[0]
     groups = [digits(match["country"])] if match["country"] else []
     if area:
         groups.append(f"{cardinal(int(area))}" if area in HUNDREDS else digits(area))
