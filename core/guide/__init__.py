@@ -1,0 +1,5 @@
+"""Guidance: functions from denoisers to a denoiser."""
+
+from fewstep.core.guide.cfg import cfg
+
+__all__ = ["cfg"]

@@ -1,0 +1,5 @@
+"""Grids of times; integer timesteps of discretely trained nets live only here."""
+
+from fewstep.core.times.grids import karras, shift, uniform, uniform_logsnr
+
+__all__ = ["uniform", "uniform_logsnr", "karras", "shift"]
