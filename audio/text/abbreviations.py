@@ -1,7 +1,10 @@
 """Abbreviations with a full stop, and whether that stop also ends the sentence: `Dr.`, `St.`, `No. 7`, `etc.`."""
 
 import re
+from collections.abc import Iterable
 
+from .numbers import cardinal
+from .roman import roman_value
 from .tables import word_set
 
 # Before a name; the stop never ends a sentence.
@@ -74,6 +77,8 @@ NUMBERED = {
 INNER = {
     "e.g.": "for example",
     "i.e.": "that is",
+    "E.g.": "for example",
+    "I.e.": "that is",
     "vs.": "versus",
     "v.": "versus",
     "cf.": "compare",
@@ -130,13 +135,21 @@ STARTERS = word_set(
     "Let To By",
 )
 
-_TITLE = re.compile(
-    rf"\b(?:({'|'.join(sorted(TITLES, key=len, reverse=True))})\.(?=\s[A-Z])|(Dr|Mr|Mrs|Ms|Prof|St)(?=\s[A-Z]))"
+
+def _any_of(words: Iterable[str]) -> str:
+    """Return a pattern for one of the words, the longest first."""
+    return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
+
+
+_PLAIN = re.compile("|".join(rf"(?<!\w){re.escape(a)}" + (r"\b" if a[-1] != "/" else "") for a in PLAIN))
+_TITLE = re.compile(rf"\b(?:({_any_of(TITLES)})\.(?=\s[A-Z]|\sand\s[MD]rs?\b)|(Dr|Mr|Mrs|Ms|Prof|St)(?=\s[A-Z]))")
+_NUMBERED = re.compile(rf"(?<![\w.])({_any_of(NUMBERED)})\. ?(?:(?=\d|of\b)|([IVXLC]+)\b)")
+_INNER = re.compile(rf"(?<![\w.])({_any_of(INNER)})(?!\w)")
+_FINAL = re.compile(rf"(?<![\w.])({_any_of(FINAL)})(?!\w)")
+_STREET = re.compile(
+    r"(?<=\w )([A-Z][a-z]+|\d+(?:st|nd|rd|th)) (St|Dr)\."
+    rf"(?=[\"')\]]*$|[,;]|\s(?![A-Z])|\s(?:{_any_of(STARTERS)})\b)"
 )
-_NUMBERED = re.compile(rf"(?<![\w.])({'|'.join(sorted(NUMBERED, key=len, reverse=True))})\. ?(?=\d|[IVXLC]+\b)")
-_INNER = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, INNER))})(?!\w)", re.IGNORECASE)
-_FINAL = re.compile(rf"(?<![\w.])({'|'.join(re.escape(a) for a in sorted(FINAL, key=len, reverse=True))})(?!\w)")
-_STREET = re.compile(r"(?<=\w )([A-Z][a-z]+|\d+(?:st|nd|rd|th)) (St|Dr)\.(?=(?:[\"')\]]*$)|[,;]|\s)")
 _DOTTED = re.compile(r"(?<![\w.])(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b(?!\.))?('?s\b)?")
 _INITIAL = re.compile(r"\b([A-Z])\.(?=-?\s?[A-Z])")
 
@@ -154,9 +167,9 @@ def expand_abbreviations(text: str) -> str:
     str
         `Dr. Lee of Elm St. saw No. 7, etc.` becomes "doctor Lee of Elm street saw number 7, et cetera."
     """
-    text = re.sub("|".join(re.escape(a) + (r"\b" if a[-1] != "/" else "") for a in PLAIN), lambda m: PLAIN[m[0]], text)
-    text = _NUMBERED.sub(lambda m: NUMBERED[m[1]] + " ", text)
-    text = _INNER.sub(lambda m: INNER[m[1].lower()], text)
+    text = _PLAIN.sub(lambda m: PLAIN[m[0]], text)
+    text = _NUMBERED.sub(lambda m: NUMBERED[m[1]] + (f" {cardinal(roman_value(m[2]))}" if m[2] else " "), text)
+    text = _INNER.sub(lambda m: INNER[m[1]], text)
     text = _STREET.sub(lambda m: f"{m[1]} {FINAL[m[2] + '.']}{kept_stop(m.string, m.end())}", text)
     text = _TITLE.sub(lambda m: TITLES[m[1] or m[2]], text)
     text = _FINAL.sub(lambda m: FINAL[m[1]] + kept_stop(m.string, m.end()), text)

@@ -11,10 +11,12 @@ SPELLED = word_set(
     "US UN EU UK TV PC CD ID AI AD BC AM PM PR HR PA LA MA QA UV DC IP IQ VP GI LED ER DA DJ EST PST SAT CPA SUV DIY",
     "MIA ETA ERA EPA IRA CAD CAM MS MD BA GP SOS BCE",
 )
-SHORT_WORDS = word_set("AN AS AT BE BY DO GO HE IF IN IS IT ME MY NO OF OH ON OR SO TO UP WE MR DR ST HI HA AH YO OX")
+SHORT_WORDS = word_set(
+    "AN AS AT BE BY DO GO HE IF IN IS IT ME MY NO OF OH ON OR SO TO UP WE MR DR ST HI HA AH YO OX OW UH UM EH AW LO"
+)
 SPOKEN = word_set("COVID JPEG GIF WYSIWYG UNICEF UNESCO NAFTA FIFA UEFA OPEC LASIK DARPA CAPTCHA")
 LONGEST_SPELLED = 5
-CAPITALS = re.compile(r"(?<![A-Za-z'])([A-Z]{2,})('s|s|'S)?(?![a-z])")
+CAPITALS = re.compile(r"(?<![A-Za-z'])([A-Z]{2,})('s|s|'S)?(?!'?[A-Za-z])")
 DIGITS_AND_LETTERS = re.compile(r"\b(?!\d[\d,]*(?:st|nd|rd|th|s)\b)(?=\w*\d)(?=\w*[A-Za-z])\w+")
 MIXED = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 

@@ -2,7 +2,7 @@
 
 import re
 
-from .numbers import ordinal, year
+from .numbers import DENOMINATORS, ordinal, year
 
 # fmt: off
 MONTHS = (
@@ -33,6 +33,9 @@ MONTH_DAY = re.compile(rf"\b{MONTH} {DAY}(?:(?: ?- ?| to )(?P<last>\d\d?)(?:st|n
 DAY_MONTH = re.compile(rf"\b(?P<the>the )?{DAY}(?: of)? {MONTH}(?![a-z])(?:,? {YEAR})?")
 MONTH_YEAR = re.compile(rf"\b{MONTH} {YEAR}")
 MONTH_ALONE = re.compile(r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.(?= (?:[a-z]|and)|,)")
+_DAYS = "|".join(sorted(WEEKDAYS, key=len, reverse=True))
+WEEKDAYS_RANGE = re.compile(rf"\b({_DAYS})\.? ?- ?({_DAYS})\b\.?")
+SHORT = re.compile(r"(?<![\d/.])(0?[1-9]|1[0-2])/(1[3-9]|2[1-9]|3[01])(?![/\d])")
 ISO = re.compile(
     r"(?<![\d-])(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])(?:T(?=\d)|(?![\d-]))"
 )
@@ -53,9 +56,11 @@ def expand_dates(text: str) -> str:
     str
         The text with its dates in words.
     """
+    text = WEEKDAYS_RANGE.sub(lambda m: f"{WEEKDAYS[m[1]]} to {WEEKDAYS[m[2]]}", text)
     text = WEEKDAY.sub(lambda m: f"{WEEKDAYS[m[1]]},", text)
     for pattern in (ISO, SLASHED):
         text = pattern.sub(_numeric, text)
+    text = SHORT.sub(_short, text)
     text = MONTH_DAY.sub(_month_day, text)
     text = DAY_MONTH.sub(_day_month, text)
     text = MONTH_YEAR.sub(lambda m: f"{month_name(m['month'])} {year(int(m['year']))}", text)
@@ -73,6 +78,13 @@ def _numeric(match: re.Match[str]) -> str:
     written = match["year"]
     said = year(int(written)) if len(written) == 4 else _short_year(int(written))
     return f"{month_name(match['month'])} {ordinal(int(match['day']))}, {said} "
+
+
+def _short(match: re.Match[str]) -> str:
+    """Read month/day where the second number is no usual denominator: 12/31, but not 3/16."""
+    if int(match[2]) in DENOMINATORS:
+        return match[0]
+    return f"{month_name(match[1])} {ordinal(int(match[2]))}"
 
 
 def _short_year(n: int) -> str:

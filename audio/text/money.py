@@ -5,8 +5,9 @@ import re
 from .numbers import number
 from .plain_numbers import NUMBER
 
-# sign: (singular, plural, hundredth singular, hundredth plural)
-CURRENCIES = {
+Names = tuple[str, str, str, str]  # one, many, one hundredth, many hundredths
+
+CURRENCIES: dict[str, Names] = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"),
     "€": ("euro", "euros", "cent", "cents"),
@@ -45,22 +46,24 @@ def expand_money(text: str) -> str:
 
 def _sum(match: re.Match[str]) -> str:
     one, many, cent, cents = CURRENCIES[match["sign"]]
-    amount, scale = match["amount"], match["scale"] or LETTERS.get((match["letter"] or "").lower(), "")
-    country = " ".join(letter for letter in match["country"] or "" if letter.isalpha())
-    article, minus = match["article"] or "", "minus " if match["minus"] else ""
-    unit = f"{country} {one if article and match['noun'] is not None else many}".strip()
-    if match["upto"]:
-        words = " ".join(filter(None, [number(amount), "to", number(match["upto"]), scale, unit]))
-    elif scale or not re.fullmatch(r"[\d,]*\.\d\d", amount) or not cent:
-        single = not scale and amount == "1"
-        words = " ".join(filter(None, [number(amount), scale, f"{country} {one}".strip() if single else unit]))
+    country = "".join(f"{letter} " for letter in match["country"] or "" if letter.isalpha())
+    attributive = bool(match["article"]) and match["noun"] is not None
+    names = (country + one, country + (one if attributive else many), cent, cent if attributive else cents)
+    amount, upto = match["amount"], match["upto"]
+    scale = match["scale"] or LETTERS.get((match["letter"] or "").lower(), "")
+    if upto and "." in amount and not scale:
+        words = f"{_plain_sum(amount, names)} to {_plain_sum(upto, names)}"
+    elif upto:
+        words = " ".join(filter(None, [number(amount), "to", number(upto), scale, names[1]]))
     else:
-        words = _with_cents(amount, (f"{country} {one}".strip(), f"{country} {many}".strip(), cent, cents))
-    return f"{article}{minus}{words}"
+        words = f"{number(amount)} {scale} {names[1]}" if scale else _plain_sum(amount, names)
+    return f"{match['article'] or ''}{'minus ' if match['minus'] else ''}{words}"
 
 
-def _with_cents(amount: str, names: tuple[str, str, str, str]) -> str:
+def _plain_sum(amount: str, names: Names) -> str:
     one, many, cent, cents = names
+    if not cent or not re.fullmatch(r"[\d,]*\.\d\d", amount):
+        return f"{number(amount)} {one if amount == '1' else many}"
     whole, hundredths = amount.replace(",", "").split(".")
     parts = []
     if whole.strip("0") or not hundredths.strip("0"):

@@ -14,6 +14,11 @@ VOICELESS = word_set("P T K F TH S SH CH HH")
 SUFFIXES: tuple[tuple[str, tuple[str, ...], str | None], ...] = (
     ("'s", ("",), None),
     ("s'", ("s", ""), None),
+    ("'ve", ("",), "AH0 V"),
+    ("'ll", ("",), "AH0 L"),
+    ("'re", ("",), "ER0"),
+    ("'d", ("",), "D"),
+    ("n't", ("",), "AH0 N T"),
     ("ies", ("y",), None),
     ("es", ("e", ""), None),
     ("s", ("",), None),
@@ -93,7 +98,7 @@ def _stem_phones(stem: str, suffix: str, lexicon: Lexicon) -> Pronunciation:
     known = lexicon.pronunciations(stem)
     if known:
         return known[0]
-    deeper = suffix in ("'s", "s'", "s", "ed", "ing", "ly", "ness")
+    deeper = suffix in ("'s", "'ve", "s'", "s", "ed", "ing", "ly", "ness")
     return (_with_prefix(stem, lexicon) or _compound(stem, lexicon)) if deeper else ()
 
 

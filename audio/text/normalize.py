@@ -7,7 +7,7 @@ from .acronyms import expand_acronyms, split_digits
 from .clean import clean
 from .dates import expand_dates
 from .money import expand_money
-from .plain_numbers import expand_plain_numbers
+from .plain_numbers import expand_plain_numbers, expand_scientific
 from .punctuation import plain_punctuation
 from .roman import expand_roman
 from .signs import expand_signs
@@ -17,6 +17,7 @@ from .web import expand_web
 
 PASSES = (
     expand_web,
+    expand_scientific,
     expand_dates,
     expand_times,
     expand_money,

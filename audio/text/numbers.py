@@ -82,7 +82,7 @@ def fraction(numerator: int, denominator: int) -> str:
     """Read a fraction: 3/4 is "three quarters", 22/7 "twenty two sevenths", 5/17 "five over seventeen"."""
     if denominator not in DENOMINATORS:
         return f"{cardinal(numerator)} over {cardinal(denominator)}"
-    part = {2: "half", 4: "quarter"}.get(denominator) or ordinal(denominator)
+    part = {2: "half", 4: "quarter"}.get(denominator) or ordinal(denominator).removeprefix("one ")
     parts = part if numerator == 1 else "halves" if denominator == 2 else part + "s"
     return f"{cardinal(numerator)} {parts}"
 

@@ -18,6 +18,11 @@ def say(text: str) -> str:
     return year(int(text)) if looks_like_year(text) else number(text)
 
 
+def expand_scientific(text: str) -> str:
+    """Write the exponent of `3.0e8` in words: `3.0 times ten to the 8th`; a negative one as "to the minus 8"."""
+    return re.sub(r"(?<![\w.])(\d(?:\.\d+)?)[eE]([+-]?)(\d+)\b", _scientific, text)
+
+
 def expand_plain_numbers(text: str) -> str:
     """Write every remaining number of a text in words.
 
@@ -33,16 +38,24 @@ def expand_plain_numbers(text: str) -> str:
     """
     text = re.sub(r"(?<![\d/])(24/7|9/11|50/50|20/20)(?![\d/])", lambda m: f" {IDIOMS[m[1]]} ", text)
     text = re.sub(r"\b911\b(?! \w+s\b)", "nine one one", text)
+    text = re.sub(r"(?<![\w.])(\d+\.\d+)/(10{1,3})\b", lambda m: f"{number(m[1])} out of {number(m[2])}", text)
     text = re.sub(r"(?:(\d+)[ -])?(?<![\d/.])\b(\d{1,4})/(\d{1,4})\b(?![/\d])", _fraction, text)
     text = re.sub(r"(?<![\w.])(\d[\d,]*)(?:st|nd|rd|th)\b", lambda m: ordinal(_whole(m[1])), text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=0s)-(?='?\d0s\b)", " to ", text)
     text = re.sub(r"(?<!\w)'?(\d{1,2}0|[1-9]\d{2}0)'?s\b", _decade, text)
     text = re.sub(r"(?<![\w'])'(\d\d)\b", lambda m: year(1900 + int(m[1]))[len("nineteen ") :], text)
     text = re.sub(rf"(?<![\w.-])({NUMBER}) ?(?:-+) ?({NUMBER})(?![\d-]|\.\d)", _range, text)
     text = re.sub(r"(?<![\w:])(\d+):(\d+)(?![\d:])", r"\1 to \2", text)
     text = re.sub(rf"(?<![\w.)'])([-+])({NUMBER})", lambda m: f" {number(m[1] + m[2])} ", text)
     text = re.sub(r"\d+(?:\.\d+){2,}", _version, text)
-    text = re.sub(r"(?<=[A-Za-z])-(?=\d)|(?<=\d)-(?=[A-Za-z])", " ", text)
+    text = re.sub(r"(?<=\w)-(?=\d)|(?<=\d)-(?=\w)", " ", text)
     return re.sub(rf"(?<!\d)(?:{NUMBER})", lambda m: f" {say(m[0])} ", text)
+
+
+def _scientific(match: re.Match[str]) -> str:
+    exponent = int(match[3])
+    power = f"minus {cardinal(exponent)}" if match[2] == "-" else ordinal(exponent)
+    return f"{match[1]} times ten to the {power}"
 
 
 def _whole(text: str) -> int:

@@ -45,7 +45,7 @@ def _strongest(match: re.Match[str]) -> str:
 
 def _letter_case(text: str) -> str:
     """Lower the case of words; capitals standing alone are letters, except `I` and an article `A`."""
-    words = re.sub(r"\b[A-Z](?=[A-Za-z])[A-Za-z']*|[a-z]+[A-Z][A-Za-z']*", lambda m: m[0].lower(), text)
+    words = re.sub(r"(?![A-Z]'s\b)[A-Za-z'][A-Za-z']+", lambda m: m[0].lower(), text)
     words = re.sub(r"(?<![A-Za-z'])([b-hj-z])(?![A-Za-z'])", lambda m: m[1].upper(), words)
     words = re.sub(r"(?<![A-Za-z'])(?<![A-Z] )I(?=(?: [a-z]|'[a-z]|[.,;:?!-]|\s*$))", "i", words)
     return re.sub(r"(?:(?<=^)|(?<=[.?!:;,] )|(?<=- ))A(?= (?!plus\b|minus\b)[a-z])", "a", words)

@@ -9,7 +9,7 @@ HALF = r"(?P<half>[aApP])(?:\.[mM]\.?|[mM]\b)"
 CLOCK = re.compile(
     rf"(?<![\d:.])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])(?: ?{HALF})?"
 )
-SPAN = re.compile(r"(\d:\d\d(?: ?[ap]\.?m\.?)?) ?- ?(?=\d{1,2}:\d\d)", re.IGNORECASE)
+SPAN = re.compile(r"(\d:\d\d|\d ?[ap]\.?m\.?) ?-+ ?(?=\d)", re.IGNORECASE)
 HOUR = re.compile(rf"(?<![\d:.,])(?P<hour>1[0-2]|0?[1-9])(?: ?(?:-+|to) ?(?P<last>1[0-2]|0?[1-9]))? ?{HALF}")
 
 

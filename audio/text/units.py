@@ -46,6 +46,8 @@ UNITS = {
     "oz": ("ounce", "ounces"),
     "fl oz": ("fluid ounce", "fluid ounces"),
     "gal": ("gallon", "gallons"),
+    "tbsp": ("tablespoon", "tablespoons"),
+    "tsp": ("teaspoon", "teaspoons"),
     "sq ft": ("square foot", "square feet"),
     "ha": ("hectare", "hectares"),
     "°C": ("degree celsius", "degrees celsius"),
@@ -64,14 +66,19 @@ UNITS = {
     "s": ("second", "seconds"),
     "%": ("percent", "percent"),
 }  # fmt: skip
-DOTTED = word_set("ft lb lbs oz mi yd yds sec secs min mins hr hrs gal")
+DOTTED = word_set("ft lb lbs oz mi yd yds sec secs min mins hr hrs gal tbsp tsp")
 POWERS = {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}
 _NAMES = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 MEASURE = re.compile(
     rf"(?<![\w.])(?P<minus>-)?(?P<amount>{NUMBER})(?: ?(?:-+|to) ?(?P<upto>{NUMBER}))?"
     rf"(?P<gap>[ -]?)(?P<unit>{_NAMES})(?P<power>[²³]|(?<=m)[23]\b)?(?![\w'°])(?P<dot>\.)?"
 )
-FEET_INCHES = re.compile(r"(?<![\w'.])(\d+)' ?(\d+(?:\.\d+)?)(?:\"|''|(?=[\s.,;!?)]|$))")
+FEET_INCHES = re.compile(
+    r"(?<![\w'.])(?:(\d+)' ?(\d+(?:\.\d+)?)(?:\"|''|(?=[\s.,;!?)]|$))|(\d+) ?ft\.? (\d+) ?in\b\.?)"
+)
+PER = re.compile(
+    r"(?<=s)/(day|hour|week|month|year|minute|second|night|person|mile|gallon|lb|oz|kg|mg|km|gal|min|hr|h|s|l|L)\b"
+)
 FEET = re.compile(r"(?<![\w'.])(\d+)'(?![\w'])")
 INCHES = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)(?:\"|'')(?!\w)(?=[^\"]*(?:\"[^\"]*\"[^\"]*)*$)")
 INCH_WORD = re.compile(rf"(?<![\w.])({NUMBER}) ?in\.(?=\s+[a-z]|\s*$|[,;)])")
@@ -90,11 +97,12 @@ def expand_units(text: str) -> str:
     str
         The text with its measures in words.
     """
-    text = FEET_INCHES.sub(lambda m: f"{number(m[1])} foot {number(m[2])}", text)
+    text = FEET_INCHES.sub(lambda m: f"{number(m[1] or m[3])} foot {number(m[2] or m[4])}", text)
     text = INCHES.sub(_inches, text)
     text = FEET.sub(lambda m: f"{number(m[1])} {'foot' if m[1] == '1' else 'feet'}", text)
     text = MEASURE.sub(_measure, text)
     text = INCH_WORD.sub(lambda m: _inches(m) + kept_stop(m.string, m.end()), text)
+    text = PER.sub(lambda m: f" per {UNITS[m[1]][0] if m[1] in UNITS else m[1]}", text)
     text = re.sub(rf"(?<![\w.])({NUMBER}) ?x ?(?={NUMBER})", r"\1 by ", text)
     return re.sub(r"(?<![\w.])(\d+)x\b", r"\1 times", text)
 

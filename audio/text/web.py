@@ -25,6 +25,7 @@ URL = re.compile(
     rf"(?:https?://|ftp://)[^\s<>\"']+|\bwww\.[^\s<>\"']+|(?<![\w@.])(?:[\w-]+\.)+{ENDINGS}(?:/[^\s<>\"']*)?(?![\w@.]*\w)"
 )
 MAIL = re.compile(r"\b(?:mailto:)?([\w.+-]+@[\w-]+(?:\.[\w-]+)+)")
+TAGS = re.compile(r"</?[A-Za-z][^<>\n]*>")
 HANDLE = re.compile(r"(?<![\w@])@(\w+)")
 TAG = re.compile(r"(?<![\w#&])#([A-Za-z]\w*)")
 FILE = re.compile(r"(?<=[\w])\.(?=[a-z]\w*\b)(?<!\d\.)(?![a-z]\.)")
@@ -49,6 +50,7 @@ def expand_web(text: str) -> str:
     str
         The text without addresses.
     """
+    text = TAGS.sub(" ", text)
     text = MAIL.sub(lambda m: read_address(m[1]), text)
     text = URL.sub(_url, text)
     text = HANDLE.sub(lambda m: f"at {_split_camel(m[1])}", text)
