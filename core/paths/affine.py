@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from fewstep.core.errors import UsageError
+
 Number = float | Tensor
 Three = tuple[Tensor, Tensor, Tensor]
 
@@ -111,7 +113,7 @@ class AffinePath:
 
         Raises
         ------
-        ValueError
+        UsageError
             If `t` is neither one time nor one per item.
         """
         a, b, s = self.broadcast(self.coefficients(t), x0)
@@ -156,12 +158,12 @@ class AffinePath:
 
         Raises
         ------
-        ValueError
+        UsageError
             If there is neither one time nor one per item of `x`.
         """
         shape = coefficients[0].shape
         if len(shape) > 1 or (len(shape) == 1 and shape[0] not in (1, len(x))):
-            raise ValueError(f"expected one time or one per item of the batch of {len(x)}, got times {list(shape)}")
+            raise UsageError(f"expected one time or one per item of the batch of {len(x)}, got times {list(shape)}")
         if not shape:
             return coefficients if coefficients[0].device == x.device else _move(coefficients, x, ())
         return _move(coefficients, x, (-1, *[1] * (x.ndim - 1)))

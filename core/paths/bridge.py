@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from fewstep.core.errors import UsageError
 from fewstep.core.paths.affine import AffinePath, Three
 
 
@@ -29,11 +30,11 @@ def brownian_bridge(sigma: float = 1.0) -> AffinePath:
 
     Raises
     ------
-    ValueError
+    UsageError
         If `sigma` is not positive.
     """
     if not sigma > 0:
-        raise ValueError(f"expected sigma > 0, got {sigma}")
+        raise UsageError(f"expected sigma > 0, got {sigma}")
     return _bridge(f"brownian_bridge(sigma={float(sigma)})", _even, _identity, float(sigma) ** 2)
 
 
@@ -56,11 +57,11 @@ def sb_ve(k: float = 2.6, c: float = 0.4) -> AffinePath:
 
     Raises
     ------
-    ValueError
+    UsageError
         If not k > 1 and c > 0.
     """
     if not (k > 1 and c > 0):
-        raise ValueError(f"expected k > 1 and c > 0, got {k=}, {c=}")
+        raise UsageError(f"expected k > 1 and c > 0, got {k=}, {c=}")
     rate = 2 * math.log(k)
     total = c * math.expm1(rate) / rate
     return _bridge(

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from fewstep.core.errors import UsageError
 from fewstep.core.paths.affine import AffinePath, Three
 
 
@@ -24,7 +25,7 @@ def rectified_flow(shift: float = 1.0) -> AffinePath:
 
     Raises
     ------
-    ValueError
+    UsageError
         If `shift` is not positive.
 
     References
@@ -32,7 +33,7 @@ def rectified_flow(shift: float = 1.0) -> AffinePath:
     Esser et al. 2024, arXiv:2403.03206, eq. 23.
     """
     if not shift > 0:
-        raise ValueError(f"expected shift > 0, got {shift}")
+        raise UsageError(f"expected shift > 0, got {shift}")
     shift = float(shift)
     return AffinePath(
         f"rectified_flow(shift={shift})",

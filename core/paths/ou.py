@@ -5,10 +5,12 @@ OUVE: Richter et al. 2023, arXiv:2208.05830, eq. 9-11. IR-SDE: Luo et al. 2023, 
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fewstep.core.errors import UsageError
 from fewstep.core.paths.affine import AffinePath, Three
 from fewstep.core.paths.table import find, interpolate, slope
 
@@ -32,13 +34,17 @@ def ou(gamma: float = 1.5, sigma_min: float = 0.05, sigma_max: float = 0.5) -> A
 
     Raises
     ------
-    ValueError
+    UsageError
         If not gamma > 0 and 0 < sigma_min < sigma_max.
     """
     if not (gamma > 0 and 0 < sigma_min < sigma_max):
-        raise ValueError(f"expected gamma > 0, 0 < sigma_min < sigma_max, got {gamma=}, {sigma_min=}, {sigma_max=}")
+        raise UsageError(f"expected gamma > 0, 0 < sigma_min < sigma_max, got {gamma=}, {sigma_min=}, {sigma_max=}")
     growth = math.log(sigma_max / sigma_min)
-    options = {"gamma": float(gamma), "growth": growth, "scale": sigma_min * math.sqrt(growth / (gamma + growth))}
+    options: dict[str, Any] = {
+        "gamma": float(gamma),
+        "growth": growth,
+        "scale": sigma_min * math.sqrt(growth / (gamma + growth)),
+    }
     return AffinePath(
         f"ou(gamma={float(gamma)}, sigma_min={float(sigma_min)}, sigma_max={float(sigma_max)})",
         marginal_at=partial(_ou_marginal, **options),
@@ -72,12 +78,12 @@ def ir_sde(max_sigma: float = 50.0, eps: float = 0.005, n_steps: int = 100, offs
 
     Raises
     ------
-    ValueError
+    UsageError
         If not max_sigma > 0, 0 < eps < 1 and n_steps >= 2.
     """
     if not (max_sigma > 0 and 0 < eps < 1 and n_steps >= 2):
-        raise ValueError(f"expected max_sigma > 0, 0 < eps < 1, n_steps >= 2, got {max_sigma=}, {eps=}, {n_steps=}")
-    options = {"sums": _theta_sums(n_steps, offset) * -math.log(eps), "scale": max_sigma / 255}
+        raise UsageError(f"expected max_sigma > 0, 0 < eps < 1, n_steps >= 2, got {max_sigma=}, {eps=}, {n_steps=}")
+    options: dict[str, Any] = {"sums": _theta_sums(n_steps, offset) * -math.log(eps), "scale": max_sigma / 255}
     return AffinePath(
         f"ir_sde(max_sigma={float(max_sigma)}, eps={eps}, n_steps={n_steps}, offset={offset})",
         marginal_at=partial(_ir_marginal, **options),

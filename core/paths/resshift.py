@@ -2,10 +2,12 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fewstep.core.errors import UsageError
 from fewstep.core.paths.affine import AffinePath, Three
 
 
@@ -36,15 +38,15 @@ def resshift(
 
     Raises
     ------
-    ValueError
+    UsageError
         If a parameter is not positive, N < 2, or the schedule does not rise to below 1.
     """
     if not (min(kappa, p, min_noise) > 0 and n_steps >= 2):
-        raise ValueError(f"expected positive kappa, p, min_noise and n_steps >= 2, got {kappa=}, {p=}, {n_steps=}")
+        raise UsageError(f"expected positive kappa, p, min_noise and n_steps >= 2, got {kappa=}, {p=}, {n_steps=}")
     first = min(min_noise / kappa, min_noise)
     if not first < max_root < 1:
-        raise ValueError(f"expected the first root {first} < max_root < 1, got max_root={max_root}")
-    roots = {"first": first, "growth": math.log(max_root / first), "n": n_steps, "p": float(p)}
+        raise UsageError(f"expected the first root {first} < max_root < 1, got max_root={max_root}")
+    roots: dict[str, Any] = {"first": first, "growth": math.log(max_root / first), "n": n_steps, "p": float(p)}
     return AffinePath(
         f"resshift(kappa={float(kappa)}, n_steps={n_steps}, p={float(p)}, {min_noise=}, {max_root=})",
         marginal_at=partial(_marginal, kappa=kappa, **roots),

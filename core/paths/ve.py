@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from fewstep.core.errors import UsageError
 from fewstep.core.paths.affine import AffinePath, Three
 
 
@@ -24,7 +25,7 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> AffinePath:
 
     Raises
     ------
-    ValueError
+    UsageError
         If not 0 < sigma_min < sigma_max.
 
     References
@@ -58,7 +59,7 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0) -> AffinePath:
 
     Raises
     ------
-    ValueError
+    UsageError
         If not 0 < sigma_min < sigma_max.
 
     References
@@ -79,7 +80,7 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0) -> AffinePath:
 
 def _check(sigma_min: float, sigma_max: float) -> None:
     if not 0 < sigma_min < sigma_max:
-        raise ValueError(f"expected 0 < sigma_min < sigma_max, got {sigma_min=}, {sigma_max=}")
+        raise UsageError(f"expected 0 < sigma_min < sigma_max, got {sigma_min=}, {sigma_max=}")
 
 
 def _marginal(t: Tensor, *, low: float, rate: float) -> Three:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from fewstep.core.errors import UsageError
 from fewstep.core.paths.affine import AffinePath, Three
 from fewstep.core.paths.table import find, interpolate, slope
 
@@ -31,7 +32,7 @@ def vp_linear(beta_min: float = 0.1, beta_max: float = 20.0) -> AffinePath:
 
     Raises
     ------
-    ValueError
+    UsageError
         If not 0 < beta_min <= beta_max.
 
     References
@@ -39,7 +40,7 @@ def vp_linear(beta_min: float = 0.1, beta_max: float = 20.0) -> AffinePath:
     Song et al. 2021, arXiv:2011.13456, eq. 29.
     """
     if not 0 < beta_min <= beta_max:
-        raise ValueError(f"expected 0 < beta_min <= beta_max, got {beta_min=}, {beta_max=}")
+        raise UsageError(f"expected 0 < beta_min <= beta_max, got {beta_min=}, {beta_max=}")
     beta_min, beta_max = float(beta_min), float(beta_max)
     return _vp(
         f"vp_linear(beta_min={beta_min}, beta_max={beta_max})",
@@ -63,7 +64,7 @@ def vp_cosine(offset: float = 0.008) -> AffinePath:
 
     Raises
     ------
-    ValueError
+    UsageError
         If `offset` is negative.
 
     References
@@ -71,7 +72,7 @@ def vp_cosine(offset: float = 0.008) -> AffinePath:
     Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17.
     """
     if offset < 0:
-        raise ValueError(f"expected offset >= 0, got {offset}")
+        raise UsageError(f"expected offset >= 0, got {offset}")
     offset = float(offset)
     return _vp(
         f"vp_cosine(offset={offset})",
@@ -98,7 +99,7 @@ def vp_table(alphas_cumprod: Sequence[float] | Tensor) -> AffinePath:
 
     Raises
     ------
-    ValueError
+    UsageError
         If the table is not as described.
 
     References
@@ -107,7 +108,7 @@ def vp_table(alphas_cumprod: Sequence[float] | Tensor) -> AffinePath:
     """
     table = torch.as_tensor(alphas_cumprod, dtype=torch.float64).cpu().flatten()
     if len(table) < 2 or not (table[-1] > 0 and table[0] < 1 and bool((table.diff() < 0).all())):
-        raise ValueError("alphas_cumprod: expected at least 2 decreasing numbers inside (0, 1)")
+        raise UsageError("alphas_cumprod: expected at least 2 decreasing numbers inside (0, 1)")
     lam = (torch.log(table) - torch.log1p(-table)) / 2
     digest = hashlib.sha256(lam.numpy().tobytes()).hexdigest()[:16]
     return AffinePath(

@@ -1,5 +1,6 @@
 """Grids of times; integer timesteps of discretely trained nets live only here."""
 
+from fewstep.core.times.discrete import leading, snap, timesteps, trailing
 from fewstep.core.times.grids import karras, shift, uniform, uniform_logsnr
 
-__all__ = ["uniform", "uniform_logsnr", "karras", "shift"]
+__all__ = ["uniform", "uniform_logsnr", "karras", "shift", "trailing", "leading", "snap", "timesteps"]

@@ -65,9 +65,9 @@ def uniform_logsnr(
         If n < 1, the times are not in order, or lam is infinite at one of them.
     """
     start, end = _ends(path, n, start, end)
-    lam = [float(path.lam(t)) for t in (start, end)]
+    first, last = (float(path.lam(t)) for t in (start, end))
     inner = n - 1 if zero else n
-    return _finish(path.inverse(torch.linspace(*lam, inner + 1, dtype=torch.float64)), start, end, zero)
+    return _finish(path.inverse(torch.linspace(first, last, inner + 1, dtype=torch.float64)), start, end, zero)
 
 
 def karras(
@@ -107,9 +107,9 @@ def karras(
     if not rho > 0:
         raise UsageError(f"expected rho > 0, got {rho}")
     start, end = _ends(path, n, start, end)
-    root = [math.exp(-float(path.lam(t)) / rho) for t in (start, end)]
+    first, last = (math.exp(-float(path.lam(t)) / rho) for t in (start, end))
     inner = n - 1 if zero else n
-    sigma = torch.linspace(*root, inner + 1, dtype=torch.float64) ** rho
+    sigma = torch.linspace(first, last, inner + 1, dtype=torch.float64) ** rho
     return _finish(path.inverse(-torch.log(sigma)), start, end, zero)
 
 

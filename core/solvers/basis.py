@@ -1,0 +1,95 @@
+"""In which variable, and as what, a multistep solver sees the probability-flow ODE.
+
+Each basis writes the exact solution between two times as an integral over its variable z of one quantity G:
+
+    u_n = k_n/k_p u_p + integral of weight(z) G dz from z_p to z_n,     G = mix_0 u + mix_1 D
+
+    lambda  z = lam          G = D        k = s     DPM-Solver++ (Lu et al. 2022, arXiv:2211.01095, eq. 8)
+    eps     z = lam          G = eps_hat  k = a     DPM-Solver (Lu et al. 2022, arXiv:2206.00927, eq. 3.4)
+    rho     z = s/a          G = eps_hat  k = a     DEIS (Zhang & Chen 2023, arXiv:2204.13902, eq. 17), EDM
+    trig    z = atan(s/(a sigma_data)), G = F of EDM's preconditioning, k² = s² + a² sigma_data²
+
+Any method that holds G constant is exact on data for which G is; trig is so for N(0, sigma_data² I).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewstep.core.errors import UsageError
+from fewstep.core.solvers.knots import Array, Knots
+
+NAMES = ("lambda", "eps", "rho", "trig")
+
+
+@dataclass(frozen=True)
+class Basis:
+    """One of the four.
+
+    Parameters
+    ----------
+    name
+        ``"lambda"``, ``"eps"``, ``"rho"`` or ``"trig"``.
+    sigma_data
+        Standard deviation of the data, read by ``"trig"`` only.
+    eta
+        Noise rate of the reverse SDE, for ``"lambda"`` only: G is then integrated against (1 + eta) e^{(1+eta) lam}.
+
+    Raises
+    ------
+    UsageError
+        If the name is unknown, `sigma_data` is not positive, or there is noise in another basis than ``"lambda"``.
+    """
+
+    name: str
+    sigma_data: float = 0.5
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise UsageError(f"expected a basis out of {', '.join(NAMES)}, got {self.name!r}")
+        if not self.sigma_data > 0:
+            raise UsageError(f"expected sigma_data > 0, got {self.sigma_data}")
+        if not self.eta >= 0 or (self.eta and self.name != "lambda"):
+            raise UsageError(f"expected eta >= 0, and 0 unless basis='lambda', got {self.eta} for {self.name!r}")
+
+    def variable(self, k: Knots) -> Array:
+        """z at the knots; infinite where the basis has no coordinate."""
+        with np.errstate(divide="ignore"):
+            if self.name == "rho":
+                return k.s / k.a
+        if self.name == "trig":
+            return np.arctan2(k.s, k.a * self.sigma_data)
+        return k.lam
+
+    def usable(self, k: Knots) -> NDArray[np.bool_]:
+        """Where z and G are finite."""
+        fine = np.isfinite(self.variable(k))
+        return fine if self.name == "lambda" else fine & (k.s > 0) & ((k.a > 0) | (self.name == "trig"))
+
+    def scale(self, k: Knots) -> Array:
+        """k, the factor that the linear part leaves."""
+        if self.name == "lambda":
+            return k.s
+        return np.hypot(k.s, k.a * self.sigma_data) if self.name == "trig" else k.a
+
+    def mix(self, k: Knots) -> Array:
+        """G in terms of u and D, [n + 1, 2]; (0, 1) where the basis is not usable."""
+        out = np.tile([0.0, 1.0], (len(k.s), 1))
+        fine = self.usable(k)
+        s, a = k.s[fine], k.a[fine]
+        if self.name in ("eps", "rho"):
+            out[fine] = np.stack([1 / s, -a / s], axis=1)
+        if self.name == "trig":
+            norm = np.hypot(s, a * self.sigma_data)
+            out[fine] = np.stack([-a * self.sigma_data / (norm * s), norm / (self.sigma_data * s)], axis=1)
+        return out
+
+    def weight(self, z: Array, k: Knots, n: int) -> Array:
+        """What G is integrated against at `z`, for a step that ends at knot n."""
+        if self.name == "lambda":
+            return k.a[n] * (1 + self.eta) * np.exp((1 + self.eta) * (z - k.lam[n]))
+        if self.name == "eps":
+            return -k.s[n] * np.exp(k.lam[n] - z)
+        return np.full_like(z, k.a[n] if self.name == "rho" else -self.scale(k)[n])
