@@ -157,18 +157,20 @@ class LogLine(Callback):
         if self._batches < trainer.log_every_n_steps or not trainer.is_global_zero:
             return
         now = time.monotonic()
-        print(f"{_numbers(trainer)}  {self._batches / (now - self._since):.3g} batches/s", flush=True)
+        print(f"{_numbers(trainer, 'train')}  {self._batches / (now - self._since):.3g} batches/s", flush=True)
         self._since, self._batches = now, 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print what validation found."""
         if trainer.is_global_zero and not trainer.sanity_checking:
-            print(_numbers(trainer), flush=True)
+            print(_numbers(trainer, "val"), flush=True)
 
 
-def _numbers(trainer: pl.Trainer) -> str:
-    metrics = {name: value for name, value in trainer.callback_metrics.items() if value.numel() == 1}
-    return f"step {trainer.global_step}  " + "  ".join(f"{name} {float(value):.5g}" for name, value in metrics.items())
+def _numbers(trainer: pl.Trainer, stage: str) -> str:
+    """The step and the logged numbers of a stage; names without a stage belong to both."""
+    other = "val/" if stage == "train" else "train/"
+    metrics = {name: value for name, value in trainer.callback_metrics.items() if not name.startswith(other)}
+    return "  ".join([f"step {trainer.global_step}", *(f"{name} {float(v):.5g}" for name, v in metrics.items())])
 
 
 class PredictionFiles(BasePredictionWriter):

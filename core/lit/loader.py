@@ -6,6 +6,7 @@ The order of an epoch depends on (seed, epoch) alone, so a place in the data is 
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
@@ -41,8 +42,9 @@ class ResumableLoader(DataLoader):
         drop_last: bool = False,
         **options: Any,
     ):
-        self._epoch, self._position, self._resumed = 0, 0, False
+        self._epoch, self._position, self._resumed, self._seed = 0, 0, False, seed
         order = _Order(dataset, shuffle=shuffle, seed=seed, drop_last=False, **_share())
+        options.setdefault("generator", torch.Generator())
         super().__init__(dataset, batch_size, sampler=order, drop_last=drop_last, **options)
 
     def __iter__(self) -> Iterator[Any]:
@@ -50,6 +52,7 @@ class ResumableLoader(DataLoader):
         if not self._resumed:
             self._epoch, self._position = self._epoch + (self._position > 0), 0
         self._resumed = False
+        self.generator.manual_seed(self._seed * 1_000_003 + self._epoch)  # of the workers
         self.sampler.set_epoch(self._epoch)
         self.sampler.start = self._position * self.batch_size
         return self._counted(super().__iter__())

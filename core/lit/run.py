@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from fewstep.core.build import build
 from fewstep.core.checkpoint import load_weights_only
@@ -54,19 +55,34 @@ def run(command: str, job: dict[str, Any]) -> Path:
     if command == "fit" and ckpt is None and not job.get("overwrite", False):
         _require_new(folder)
     _settle(job)
-    data, module, trainer = build(job["data"]), build(job["module"]), _trainer(job, folder)
+    data, module, trainer = build(job["data"]), build(job["module"]), _trainer(command, job, folder)
     if hasattr(module, "recipe"):
         module.recipe = job
     _write_job(folder / f"{command}.yaml", job)
+    try:
+        _go(command, trainer, module, data, ckpt, folder)
+    except MisconfigurationException as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    return folder
+
+
+def _go(
+    command: str,
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    data: pl.LightningDataModule,
+    ckpt: Path | None,
+    folder: Path,
+) -> None:
+    options: dict[str, Any] = {"datamodule": data, "ckpt_path": ckpt, "weights_only": True}
     if command == "fit":
-        trainer.fit(module, data, ckpt_path=ckpt, weights_only=True)
+        trainer.fit(module, **options)
         _export(trainer, module, folder)
     elif command == "predict":
-        trainer.predict(module, data, ckpt_path=ckpt, weights_only=True, return_predictions=False)
+        trainer.predict(module, return_predictions=False, **options)
     else:
-        metrics = getattr(trainer, command)(module, data, ckpt_path=ckpt, weights_only=True, verbose=False)
+        metrics = getattr(trainer, command)(module, verbose=False, **options)
         _report(folder / f"{command}.json", metrics)
-    return folder
 
 
 def _checkpoint(ckpt: str | None, folder: Path) -> Path | None:
@@ -93,15 +109,16 @@ def _settle(job: dict[str, Any]) -> None:
         torch.set_num_threads(job["threads"])
     torch.set_flush_denormal(True)
     pl.seed_everything(job.get("seed", 0), workers=True, verbose=False)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for chatter in _CHATTER:
         warnings.filterwarnings("ignore", chatter)
 
 
-def _trainer(job: dict[str, Any], folder: Path) -> pl.Trainer:
+def _trainer(command: str, job: dict[str, Any], folder: Path) -> pl.Trainer:
     callbacks = [build(callback) for callback in (job.get("callbacks") or {}).values() if callback is not None]
     terminal = sys.stderr.isatty()
-    if not terminal:
+    if command == "fit" and not terminal:
         callbacks.append(LogLine())
     logger = build(job["logger"]) if job.get("logger") else False
     settings = {"enable_progress_bar": terminal, **job["trainer"]}

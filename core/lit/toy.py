@@ -55,15 +55,15 @@ class RingData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Other points, in order."""
-        return DataLoader(_Points(self.points(self.n // 8, self.seed + 1)), self.batch_size)
+        return DataLoader(_Points(self.points(self.n // 8, self.seed + 1)), batch_size=self.batch_size)
 
     def test_dataloader(self) -> DataLoader:
         """Other points, in order."""
-        return DataLoader(_Points(self.points(self.n // 8, self.seed + 2)), self.batch_size)
+        return DataLoader(_Points(self.points(self.n // 8, self.seed + 2)), batch_size=self.batch_size)
 
     def predict_dataloader(self) -> DataLoader:
         """Seeds, one for each point to draw."""
-        return DataLoader(_Seeds(self.n // 8), self.batch_size)
+        return DataLoader(_Seeds(self.n // 8), batch_size=self.batch_size)
 
     def points(self, n: int, seed: int) -> Tensor:
         """Draw from the mixture.
