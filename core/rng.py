@@ -5,6 +5,7 @@ not depend on where the net runs. The global random state is neither read nor ch
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -69,8 +70,8 @@ def streams(seed: Seed, n: int) -> list[torch.Generator]:
         seed = torch.Generator().seed()
     if isinstance(seed, torch.Generator):
         seed = int(torch.randint(1 << 62, (), generator=seed, device=seed.device))
-    if isinstance(seed, int):
-        first = generator(seed).initial_seed()
+    if isinstance(seed, Integral):
+        first = generator(int(seed)).initial_seed()
         return [torch.Generator().manual_seed((first + i * _STRIDE) % _WORD) for i in range(n)]
     if not isinstance(seed, Sequence) or not all(isinstance(item, torch.Generator) for item in seed):
         raise TypeError(f"expected a whole number, a torch.Generator or a list of them, got {type(seed).__name__}")
@@ -99,7 +100,7 @@ def seeded(seeds: Sequence[int]) -> list[torch.Generator]:
     """
     if any(seed < 0 for seed in seeds):
         raise UsageError(f"a seed is a whole number of at least 0, got {min(seeds)}")
-    return [torch.Generator().manual_seed((seed * _STRIDE + 0x7F4A7C15) % _WORD) for seed in seeds]
+    return [torch.Generator().manual_seed((int(seed) * _STRIDE + 0x7F4A7C15) % _WORD) for seed in seeds]
 
 
 def normal(

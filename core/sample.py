@@ -6,7 +6,7 @@ Everything but the net is decided before the loop; inside it there is no allocat
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,61 +18,10 @@ from fewstep.core import nfe, rng
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.core.solvers.tableau import Tableau
-from fewstep.core.types import Denoise, Solver
+from fewstep.core.start import start
+from fewstep.core.types import Callback, Denoise, SampleResult, Solver, StepInfo, StopSampling
 
-
-@dataclass(frozen=True)
-class StepInfo:
-    """What a callback sees after row `i` of the table, by reference: read it, or copy what you keep.
-
-    Parameters
-    ----------
-    i, step
-        Row of the table and step of the grid, counted from 0; they differ for solvers with stages.
-    t_eval, t
-        Time at which the denoiser was asked, and time of `x`.
-    x
-        The new state, [batch, ...].
-    denoised
-        The denoiser's answer, [batch, ...].
-    """
-
-    i: int
-    step: int
-    t_eval: float
-    t: float
-    x: Tensor
-    denoised: Tensor
-
-
-class StopSampling(Exception):
-    """Raised by a callback to end sampling; the result is `x`, or the current state."""
-
-    def __init__(self, x: Tensor | None = None):
-        super().__init__("sampling was stopped by a callback")
-        self.x = x
-
-
-Callback = Callable[[StepInfo], Tensor | None]
-
-
-@dataclass(frozen=True)
-class SampleResult:
-    """What came out.
-
-    Parameters
-    ----------
-    x
-        The last state, [batch, ...].
-    nfe
-        Network calls per item, as counted.
-    times
-        The times that were visited, decreasing, float64.
-    """
-
-    x: Tensor
-    nfe: int
-    times: Tensor
+__all__ = ["sample", "SampleResult", "StepInfo", "StopSampling"]
 
 
 def sample(
@@ -136,79 +85,71 @@ def sample(
     UsageError
         If an argument is not as described, or the denoiser's answer is not finite or of another shape.
     """
-    if not temperature >= 0:
-        raise UsageError(f"expected temperature >= 0, got {temperature}")
     table = solver.tableau(path, times)
     with nullcontext() if grad else torch.inference_mode(), nfe.count() as counter:
-        start = _State.start(path, table, shape, x, y, generator, seeds, temperature, dtype, device)
-        last, reached = _run(denoise, table, start, callback, progress, grad)
-    return SampleResult(
-        last if grad else last.clone(), counter.calls, torch.from_numpy(table.grid[: reached + 1].copy())
-    )
+        first = start(
+            path,
+            float(table.times[0]),
+            shape=shape,
+            x=x,
+            y=y,
+            generator=generator,
+            seeds=seeds,
+            temperature=temperature,
+            dtype=dtype,
+            device=device,
+        )
+        last, steps = _Run(denoise, table, first.y, first.streams, callback, grad).loop(first.u, progress)
+    visited = torch.from_numpy(table.grid[: steps + 1].copy())
+    return SampleResult(last if grad else last.clone(), counter.calls, visited)
 
 
-@dataclass
-class _State:
-    """The state in u = x − b y, what moves it to x, and the streams of its noise."""
-
-    u: Tensor
+@dataclass(frozen=True)
+class _Run:
+    denoise: Denoise
+    table: Tableau
     y: Tensor | None
     streams: list[torch.Generator]
+    callback: Callback | None
+    grad: bool
 
-    @classmethod
-    def start(cls, path, table, shape, x, y, generator, seeds, temperature, dtype, device) -> "_State":
-        like = x if x is not None else y
-        shape = tuple(shape if shape is not None else () if like is None else like.shape)
-        if not shape or min(shape) < 1:
-            raise UsageError(f"expected shape=[batch, ...], x or y to say what to draw, got shape {list(shape)}")
-        for name, value in (("x", x), ("y", y)):
-            if value is not None and tuple(value.shape) != shape:
-                raise UsageError(f"{name}: expected shape {list(shape)} like the state, got {list(value.shape)}")
-        if seeds is not None and generator is not None:
-            raise UsageError("expected generator or seeds, got both")
-        dtype = dtype or (torch.float32 if like is None else like.dtype)
-        if not (dtype.is_floating_point or dtype.is_complex):
-            raise UsageError(f"expected a real or complex floating-point state, got {dtype}: pass dtype=")
-        device = torch.device(device or ("cpu" if like is None else like.device))
-        y = None if y is None else y.to(device, dtype)
-        streams = rng.streams(generator, shape[0]) if seeds is None else rng.seeded(seeds)
-        if len(streams) != shape[0]:
-            raise UsageError(f"expected one seed per item, {shape[0]}, got {len(streams)}")
-        if x is None:
-            z = rng.normal(shape, streams, dtype, device)
-            x = path.prior(z, y, t=float(table.times[0]), temperature=temperature)
-        u = x.to(device, dtype, copy=True)
-        return cls(u if y is None else u - float(table.b[0]) * y, y, streams)
+    def loop(self, u: Tensor, progress: bool) -> tuple[Tensor, int]:
+        """The last state x, and how many steps of the grid led there."""
+        table, sums = self.table, []
+        past: deque[Tensor] = deque(maxlen=table.history.shape[1])
+        times = torch.tensor(table.times, dtype=_time_dtype(u), device=u.device)
+        for i in _shown(range(table.rows), progress):
+            x = _shifted(u, self.y, table.b[i])
+            denoised = nfe.call(self.denoise, x, times[i])
+            _check_answer(denoised, x, "denoise")
+            sums.append(denoised.detach().sum(dtype=_sum_dtype(denoised)))
+            past.appendleft(_element(u, denoised, table.mix[i]))
+            u = self._move(u, i, past)
+            if self.callback is not None:
+                try:
+                    u = self._report(u, i, denoised)
+                except StopSampling as stop:
+                    _check_finite(sums, table)
+                    return _shifted(u, self.y, table.b[i + 1]) if stop.x is None else stop.x, int(table.step[i]) + 1
+        _check_finite(sums, table)
+        return _shifted(u, self.y, table.b[-1]), table.steps
 
+    def _move(self, u: Tensor, i: int, past: Iterable[Tensor]) -> Tensor:
+        state, noise = float(self.table.state[i]), float(self.table.noise[i])
+        u = u * state if self.grad else u.mul_(state)
+        for weight, element in zip(self.table.history[i].tolist(), past, strict=False):
+            if weight:
+                u.add_(element, alpha=weight)
+        return u.add_(rng.normal(u.shape, self.streams, u.dtype, u.device), alpha=noise) if noise else u
 
-def _run(denoise, table: Tableau, start: _State, callback, progress: bool, grad: bool) -> tuple[Tensor, int]:
-    u, y = start.u, start.y
-    times = torch.tensor(table.times, dtype=_time_dtype(u), device=u.device)
-    totals: list[Tensor] = []
-    past: deque[Tensor] = deque(maxlen=table.history.shape[1])
-    rows = zip(table.state.tolist(), table.history.tolist(), table.mix.tolist(), table.noise.tolist(), strict=True)
-    for i, (state, history, mix, noise) in enumerate(_shown(list(rows), progress)):
-        x = _shifted(u, y, table.b[i])
-        denoised = nfe.call(denoise, x, times[i])
-        _check_answer(denoised, x)
-        totals.append(denoised.detach().sum(dtype=_sum_dtype(u)))
-        past.appendleft(_element(u, denoised, mix))
-        u = _combine(u, state, history, past, in_place=not grad)
-        if noise:
-            u = u + noise * rng.normal(u.shape, start.streams, u.dtype, u.device)
-        if callback is not None:
-            x = _shifted(u, y, table.b[i + 1])
-            info = StepInfo(i, int(table.step[i]), float(table.times[i]), float(table.times[i + 1]), x, denoised)
-            try:
-                replacement = callback(info)
-            except StopSampling as stop:
-                _check_finite(totals, table)
-                return (x if stop.x is None else stop.x), info.step + 1
-            if replacement is not None:
-                _check_answer(replacement, x)
-                u = _shifted(replacement, y, -table.b[i + 1]).clone()
-    _check_finite(totals, table)
-    return _shifted(u, y, table.b[-1]), table.steps
+    def _report(self, u: Tensor, i: int, denoised: Tensor) -> Tensor:
+        table, x = self.table, _shifted(u, self.y, self.table.b[i + 1])
+        info = StepInfo(i, int(table.step[i]), float(table.times[i]), float(table.times[i + 1]), x, denoised)
+        replacement = self.callback(info) if self.callback else None
+        if replacement is None:
+            return u
+        _check_answer(replacement, x, "the callback")
+        return _shifted(replacement.to(u.dtype, copy=True), self.y, -table.b[i + 1])
 
 
 def _shifted(u: Tensor, y: Tensor | None, b: float) -> Tensor:
@@ -223,24 +164,14 @@ def _element(u: Tensor, denoised: Tensor, mix: Sequence[float]) -> Tensor:
     return torch.add(denoised * of_denoised, u, alpha=of_u).to(u.dtype)
 
 
-def _combine(u: Tensor, state: float, history: Sequence[float], past: Iterable[Tensor], *, in_place: bool) -> Tensor:
-    u = u.mul_(state) if in_place else u * state
-    for weight, element in zip(history, past, strict=False):
-        if weight:
-            u = u.add_(element, alpha=weight)
-    return u
-
-
-def _check_answer(answer: Tensor, x: Tensor) -> None:
+def _check_answer(answer: Tensor, x: Tensor, who: str) -> None:
     if not isinstance(answer, Tensor) or answer.shape != x.shape:
         got = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise UsageError(
-            f"expected denoise (or the callback) to return shape {list(x.shape)} like the state, got {got}"
-        )
+        raise UsageError(f"expected {who} to return a tensor shaped like the state {list(x.shape)}, got {got}")
 
 
-def _check_finite(totals: list[Tensor], table: Tableau) -> None:
-    bad = (~torch.isfinite(torch.stack(totals))).nonzero()
+def _check_finite(sums: list[Tensor], table: Tableau) -> None:
+    bad = (~torch.isfinite(torch.stack(sums))).nonzero()
     if len(bad):
         i = int(bad[0])
         raise UsageError(
@@ -257,7 +188,7 @@ def _sum_dtype(u: Tensor) -> torch.dtype:
     return real.to_complex() if u.is_complex() else real
 
 
-def _shown(rows: list, progress: bool) -> Iterable:
+def _shown(rows: range, progress: bool) -> Iterable[int]:
     if not progress:
         return rows
     from rich.console import Console

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
@@ -55,7 +56,7 @@ class Multistep:
             path.key, self.name, k.times, k.a, k.b, k.s, state, history, mix[:-1], noise, np.arange(float(n))
         )
 
-    def _correction(self, k: Knots, i: int, usable: Array) -> Array:
+    def _correction(self, k: Knots, i: int, usable: NDArray[np.bool_]) -> Array:
         """Weights, newest first, that turn the prediction at knot i into the corrected state there."""
         nodes = [j for j in range(i - 1, max(i - 1 - self.order, -1), -1) if usable[j]]
         change = np.zeros(self.order + 1)

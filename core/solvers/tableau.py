@@ -65,8 +65,14 @@ class Tableau:
 
     def __post_init__(self) -> None:
         rows = len(self.state)
-        shapes = dict.fromkeys(("times", "a", "b", "s"), (rows + 1,)) | dict.fromkeys(("noise", "step"), (rows,))
-        shapes |= {"state": (rows,), "mix": (rows, 2), "history": (rows, self.history.shape[-1])}
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("times", "a", "b", "s"), (rows + 1,))
+        shapes |= {
+            "state": (rows,),
+            "noise": (rows,),
+            "step": (rows,),
+            "mix": (rows, 2),
+            "history": (rows, self.history.shape[-1]),
+        }
         for name, shape in shapes.items():
             value = np.array(getattr(self, name), dtype=np.float64)
             if value.shape != shape or not np.isfinite(value).all():

@@ -1,0 +1,161 @@
+"""The core is one: measured order of convergence of every solver on every path, and what the loop costs.
+
+Orders are measured on Gaussian data against the exact solution (`fewstep.core.solvers.gaussian`), in mean and variance
+for solvers that draw noise. Multistep solvers above second order start with small steps, because their first steps are
+of lower order.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewstep.core import paths, solvers
+from fewstep.core.sample import sample
+from fewstep.core.solvers.gaussian import order
+from fewstep.core.times import uniform
+from fewstep.core.types import Solver
+
+PATHS: dict[str, Callable[[], paths.AffinePath]] = {
+    "vp_linear": paths.vp_linear,
+    "vp_cosine": paths.vp_cosine,
+    "vp_table": lambda: paths.vp_table(torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)),
+    "ve": paths.ve,
+    "edm": paths.edm,
+    "rectified_flow": paths.rectified_flow,
+    "rectified_flow, shift 3": lambda: paths.rectified_flow(3.0),
+    "ou": paths.ou,
+    "ir_sde": paths.ir_sde,
+    "resshift": paths.resshift,
+    "resshift, 4 steps": lambda: paths.resshift(n_steps=4, min_noise=0.2),
+    "brownian_bridge": paths.brownian_bridge,
+    "sb_ve": paths.sb_ve,
+}
+"""Every process, by name."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A solver, its nominal order, and how its grid is graded when that is measured."""
+
+    solver: Solver
+    nominal: int
+    grading: float = 1.0
+    bridges: bool = True
+
+
+SOLVERS: dict[str, Case] = {
+    "ddim": Case(solvers.ddim(), 1),
+    "ddim, eta 0.5": Case(solvers.ddim(0.5), 1),
+    "ddpm": Case(solvers.ddpm(), 1),
+    "sde_euler": Case(solvers.sde_euler(), 1),
+    "resshift": Case(solvers.resshift(), 1, bridges=False),
+    "dpmpp_2m": Case(solvers.dpmpp_2m(), 2),
+    "dpmpp_2m, taylor": Case(solvers.dpmpp_2m("taylor"), 2),
+    "sde 2M": Case(solvers.multistep(2, eta=1.0), 2),
+    "heun": Case(solvers.heun(), 2),
+    "heun, lambda": Case(solvers.heun("lambda"), 2),
+    "heun, trig": Case(solvers.heun("trig"), 2),
+    "eps 2": Case(solvers.multistep(2, "eps"), 2),
+    "rho 2": Case(solvers.multistep(2, "rho"), 2),
+    "trig 2": Case(solvers.multistep(2, "trig"), 2),
+    "lambda 3": Case(solvers.multistep(3), 3, 2.5),
+    "eps 3": Case(solvers.multistep(3, "eps"), 3, 2.5),
+    "rho 3": Case(solvers.multistep(3, "rho"), 3, 2.5),
+    "trig 3": Case(solvers.multistep(3, "trig"), 3, 2.5),
+    "lambda 2 corrected": Case(solvers.multistep(2, corrector=True), 3, 2.5),
+    "lambda 3 corrected": Case(solvers.multistep(3, corrector=True), 4, 2.5),
+    "trig 3 corrected": Case(solvers.multistep(3, "trig", corrector=True), 4, 2.5),
+}
+"""Every solver that makes a tableau, by name."""
+
+BRIDGES = ("brownian_bridge", "sb_ve")
+STEPS = (48, 96)
+
+
+def measured(case: Case, path: paths.AffinePath) -> float:
+    """Order of convergence of a case on a path."""
+    return order(case.solver, path, steps=STEPS, grading=case.grading)
+
+
+def rows(
+    *, quick: bool = False, data: Path | None = None, progress: Callable[[Iterable], Iterable] | None = None
+) -> list[dict[str, Any]]:
+    """Orders of convergence, at least 0.95 of the nominal one; then the cost of the loop.
+
+    Parameters
+    ----------
+    quick
+        Fewer repetitions of the timing.
+    data
+        Not read: the data are Gaussian.
+    progress
+        Wraps what is looped over.
+
+    Returns
+    -------
+    list of dict
+        One row per solver and path, and one for the loop.
+    """
+    pairs = [
+        (case, name, label) for label, case in SOLVERS.items() for name in PATHS if case.bridges or name not in BRIDGES
+    ]
+    found = [_order_row(*pair) for pair in (progress(pairs) if callable(progress) else pairs)]
+    return [*found, _loop_row(5 if quick else 50)]
+
+
+def _order_row(case: Case, path: str, label: str) -> dict[str, Any]:
+    value = measured(case, PATHS[path]())
+    target = 0.95 * case.nominal
+    return _row(
+        f"{label} on {path}", "order of convergence", value, "nominal", case.nominal, target, value >= target, STEPS[1]
+    )
+
+
+def _loop_row(repeats: int, steps: int = 20) -> dict[str, Any]:
+    path, x = paths.vp_linear(), torch.zeros(1, 3, 32, 32)
+    grid, answer = uniform(path, steps), torch.ones(1, 3, 32, 32)
+    table = solvers.dpmpp_2m().tableau(path, grid)
+
+    def by_hand() -> Tensor:
+        u = x.clone()
+        for state, (now, before) in zip(table.state.tolist(), table.history.tolist(), strict=True):
+            u.mul_(state).add_(answer, alpha=now).add_(answer, alpha=before)
+        return u
+
+    ours = _microseconds(lambda: sample(lambda x, t: answer, path, solver=table, x=x, generator=0), repeats) / steps
+    floor = _microseconds(by_hand, repeats) / steps
+    return _row("loop of dpmpp_2m, [1, 3, 32, 32]", "us per step", ours, "three in-place ops", floor, None, None, steps)
+
+
+def _microseconds(function: Callable[[], Any], repeats: int) -> float:
+    function()
+    taken = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken) * 1e6
+
+
+def _row(row, metric, value, peer, peer_value, target, ok, steps) -> dict[str, Any]:
+    return {
+        "row": row,
+        "metric": metric,
+        "value": value,
+        "peer": peer,
+        "peer_value": peer_value,
+        "target": target,
+        "ok": ok,
+        "steps": steps,
+        "nfe": steps * (2 if row.startswith("heun") else 1),
+        "dtype": "float64" if metric == "order of convergence" else "float32",
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+        "seed": 0,
+    }
