@@ -124,8 +124,9 @@ class LastCheckpoint(Checkpoint):
         return Path(run_folder) / "checkpoints" / "last.ckpt"
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Write when it is time."""
-        if (trainer.fit_loop.total_batch_idx + 1) % self.every_n_steps == 0:
+        """Write when it is time, and at `max_steps`, where Lightning would count a broken-off epoch as a whole one."""
+        due = (trainer.fit_loop.total_batch_idx + 1) % self.every_n_steps == 0
+        if due or 0 < trainer.max_steps <= trainer.global_step:
             self._save(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
