@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import yaml
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -94,7 +95,7 @@ def compose_config(command: str, overrides: Sequence[str] = (), *, config_dir: s
         settled = _settled(overrides)
         try:
             config = compose(command, overrides=settled)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise ConfigError([Problem(f"{command}.yaml", " ".join(str(error).split()))]) from None
     if "module" not in config and "data" not in config:
         there = ", ".join(experiments(config_dir=config_dir))
