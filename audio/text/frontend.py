@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fewstep.core.errors import UsageError
+
+from .backends import BACKENDS
 from .clean import clean
 from .homographs import preferred_first
 from .lexicon import Lexicon, Pronunciation, default_lexicon, parse_phones
@@ -18,9 +21,10 @@ from .symbols import PUNCTUATION, SPACE, START
 INLINE = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 TOKEN = re.compile(r"[A-Za-z']*[A-Za-z][A-Za-z']*|[,.?!;:-]")
 STRONGEST_FIRST = "?!.;:-,"
+SENTENCE_ENDS = "?!."
 
 
-class EmptyText(ValueError):
+class EmptyText(UsageError):
     """The text holds no word that can be spoken."""
 
 
@@ -64,7 +68,7 @@ class SpokenWord(NamedTuple):
     separator: str
 
 
-def phonemize(text: str, *, lexicon: Lexicon | None = None) -> Phones:
+def phonemize(text: str, *, lexicon: Lexicon | None = None, backend: str = "builtin") -> Phones:
     """Turn English text into tokens.
 
     Parameters
@@ -73,6 +77,9 @@ def phonemize(text: str, *, lexicon: Lexicon | None = None) -> Phones:
         Any text; phones may stand in it as `[[ HH AH0 L OW1 ]]`, with or without stress digits.
     lexicon : Lexicon, optional
         The shipped dictionary with words of your own; default: without additions.
+    backend : str
+        Who pronounces the words that your own lexicon does not hold: "builtin" (dictionary and letter-to-sound), or
+        "espeak" or "gruut" where they are installed.
 
     Returns
     -------
@@ -83,16 +90,18 @@ def phonemize(text: str, *, lexicon: Lexicon | None = None) -> Phones:
     ------
     EmptyText
         Nothing in the text can be said.
+    UsageError
+        The backend is unknown or not installed.
     ValueError
         Inline phones hold something that is not an ARPAbet phone.
     """
-    _, unknown = clean(INLINE.sub(" ", text))
-    spoken, guessed = _speak(text, lexicon or default_lexicon())
+    spoken, guessed = _speak(text, lexicon or default_lexicon(), backend)
     tokens, words = [START], []
     for word in spoken:
         start = len(tokens)
         tokens += [*word.variants[0], word.separator]
         words.append(Word(word.text, start, len(tokens) - 1))
+    _, unknown = clean(INLINE.sub(" ", text))
     return Phones(tuple(tokens), tuple(words), unknown, guessed)
 
 
@@ -120,40 +129,63 @@ def words_with_variants(text: str, *, lexicon: Lexicon | None = None) -> list[Sp
     ValueError
         Inline phones hold something that is not an ARPAbet phone.
     """
-    return _speak(text, lexicon or default_lexicon())[0]
+    return _speak(text, lexicon or default_lexicon(), "builtin")[0]
 
 
-def _speak(text: str, lexicon: Lexicon) -> tuple[list[SpokenWord], tuple[str, ...]]:
+def _speak(text: str, lexicon: Lexicon, backend: str) -> tuple[list[SpokenWord], tuple[str, ...]]:
+    items = list(_items(text))
+    known, guessed = _pronunciations(
+        [i for i in items if isinstance(i, str) and i not in PUNCTUATION], lexicon, backend
+    )
     spoken: list[SpokenWord] = []
-    guessed: dict[str, None] = {}
     inline: set[int] = set()
-    for item in _items(text):
+    for item in items:
         if isinstance(item, tuple):
             inline.add(len(spoken))
             spoken.append(SpokenWord(" ".join(item), (item,), SPACE))
-        elif item in PUNCTUATION:
-            if spoken:
-                spoken[-1] = spoken[-1]._replace(separator=_stronger(spoken[-1].separator, item))
-        else:
-            variants, is_guess = pronounce(item, lexicon)
-            if any(variants):
-                spoken.append(SpokenWord(item, variants, SPACE))
-            if is_guess:
-                guessed[item] = None
+        elif item in known:
+            spoken.append(SpokenWord(item, known[item], SPACE))
+        elif item in PUNCTUATION and spoken:
+            spoken[-1] = spoken[-1]._replace(separator=_stronger(spoken[-1].separator, item))
     if not spoken:
         raise EmptyText(f"nothing to say: expected text with at least one word, got {text[:40]!r}")
-    if spoken[-1].separator in (SPACE, "-", ",", ":", ";"):
+    if spoken[-1].separator not in SENTENCE_ENDS:
         spoken[-1] = spoken[-1]._replace(separator=".")
-    return _in_context(spoken, inline), tuple(guessed)
+    return _in_context(spoken, inline), guessed
+
+
+def _pronunciations(
+    words: list[str], lexicon: Lexicon, backend: str
+) -> tuple[dict[str, tuple[Pronunciation, ...]], tuple[str, ...]]:
+    """Return the variants of each word that has a sound, and the words that were guessed."""
+    words = list(dict.fromkeys(words))
+    if backend == "builtin":
+        results = {word: pronounce(word, lexicon) for word in words}
+    elif backend in BACKENDS:
+        others = [word for word in words if word.islower() and not lexicon.own(word)]
+        phones = dict(zip(others, BACKENDS[backend](others), strict=True))
+        results = {word: ((phones[word],), False) if word in phones else pronounce(word, lexicon) for word in words}
+    else:
+        raise UsageError(f"unknown backend '{backend}'; choose from builtin, {', '.join(BACKENDS)}")
+    known = {word: variants for word, (variants, _) in results.items() if variants[0]}
+    return known, tuple(word for word, (_, guess) in results.items() if guess)
 
 
 def _items(text: str) -> Iterator[str | Pronunciation]:
-    """Yield words and punctuation marks as strings, and inline phones as tuples."""
-    for number, piece in enumerate(INLINE.split(text)):
-        if number % 2:
-            yield parse_phones(piece)
-        else:
-            yield from TOKEN.findall(normalize(piece))
+    """Yield words and punctuation marks as strings, and inline phones as tuples.
+
+    While the text is normalised, a made-up word stands for each piece of inline phones.
+    """
+    pieces = INLINE.split(text)
+    inline = {f"qzx{_letters(i)}qzx": parse_phones(phones) for i, phones in enumerate(pieces[1::2])}
+    words = [f" {word} " for word in inline]
+    plain = "".join(piece for pair in zip(pieces[::2], [*words, ""], strict=True) for piece in pair)
+    for item in TOKEN.findall(normalize(plain)):
+        yield inline.get(item, item)
+
+
+def _letters(n: int) -> str:
+    return "".join(chr(ord("a") + int(digit)) for digit in str(n))
 
 
 def _stronger(first: str, second: str) -> str:

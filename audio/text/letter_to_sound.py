@@ -42,6 +42,7 @@ class JointModel:
         self._primary = {
             code: sum(phone.endswith("1") for phone in phones) for code, (_, phones) in self._units.items()
         }
+        self._known: dict[str, float] = {}
         self._contexts: dict[str, tuple[dict[str, int], int]] = {}
 
     def pronounce(self, word: str) -> Pronunciation:
@@ -81,14 +82,15 @@ class JointModel:
 
     def _log_p(self, history: str, code: str) -> float:
         """log P(code | history), interpolated over all orders from the empty context up."""
-        p = 1.0 / (len(self._units) + 1)
-        for n in range(len(self._tables)):
-            if n > len(history):
-                break
-            counts, total = self._context(history[len(history) - n :])
-            if total:
-                p = (max(counts.get(code, 0) - DISCOUNT, 0.0) + DISCOUNT * len(counts) * p) / total
-        return math.log(p)
+        history = history[-(len(self._tables) - 1) :]
+        if history + code not in self._known:
+            p = 1.0 / (len(self._units) + 1)
+            for n in range(len(history) + 1):
+                counts, total = self._context(history[len(history) - n :])
+                if total:
+                    p = (max(counts.get(code, 0) - DISCOUNT, 0.0) + DISCOUNT * len(counts) * p) / total
+            self._known[history + code] = math.log(p)
+        return self._known[history + code]
 
     def _context(self, history: str) -> tuple[dict[str, int], int]:
         if history not in self._contexts:

@@ -60,6 +60,10 @@ class Lexicon:
         entry = _dictionary().get(word)
         return tuple(tuple(phones.split(" ")) for phones in entry.split("\t")) if entry else ()
 
+    def own(self, word: str) -> tuple[Pronunciation, ...]:
+        """Return the pronunciations that the user gave for a word; empty when there are none."""
+        return self._extra.get(word.lower(), ())
+
     def __contains__(self, word: str) -> bool:
         return word.lower() in self._extra or word.lower() in _dictionary()
 
@@ -129,4 +133,4 @@ def _read_user_lexicon(file: Path) -> dict[str, list[str]]:
 def _dictionary() -> dict[str, str]:
     packed = files(__package__).joinpath("data/cmudict.xz").read_bytes()
     lines = lzma.decompress(packed).decode().split("\n")
-    return dict(line.split("\t", 1) for line in lines)  # type: ignore[misc]
+    return dict(line.split("\t", 1) for line in lines)
