@@ -119,7 +119,7 @@ def check(config: Mapping[str, Any]) -> list[Problem]:
         Empty if the config can be built.
     """
     problems: list[Problem] = []
-    content = _plain(OmegaConf.create(config) if not isinstance(config, DictConfig) else config, "", problems)
+    content = _plain(config if isinstance(config, DictConfig) else OmegaConf.create(dict(config)), "", problems)
     problems += against(content, Job, "", partial=False)
     for key in ("data", "module", "trainer", "logger"):
         problems += targets(content.get(key), key)
@@ -226,17 +226,18 @@ def _unknown_choices(override: Override, choices: list[str]) -> list[Problem]:
 
 
 def _plain(node: Any, key: str, problems: list[Problem]) -> Any:
-    """Resolve everything; what cannot be resolved becomes a problem and None."""
-    if not isinstance(node, DictConfig | ListConfig):
-        return node
-    names = list(node.keys()) if isinstance(node, DictConfig) else range(len(node))
-    values = {}
-    for name in names:
-        where = f"{key}.{name}" if key else str(name)
-        try:
-            values[name] = _plain(node[name], where, problems)
-        except OmegaConfBaseException as error:
-            missing = OmegaConf.is_missing(node, name)
-            problems.append(Problem(where, "has no value yet: give one" if missing else str(error).splitlines()[0]))
-            values[name] = UNKNOWN
-    return values if isinstance(node, DictConfig) else list(values.values())
+    """Resolve everything; what cannot be resolved becomes a problem and UNKNOWN."""
+    if isinstance(node, ListConfig):
+        return [_value(node, i, f"{key}.{i}", problems) for i in range(len(node))]
+    if isinstance(node, DictConfig):
+        return {str(name): _value(node, name, f"{key}.{name}" if key else str(name), problems) for name in list(node)}
+    return node
+
+
+def _value(node: Any, name: Any, key: str, problems: list[Problem]) -> Any:
+    try:
+        return _plain(node[name], key, problems)
+    except OmegaConfBaseException as error:
+        missing = OmegaConf.is_missing(node, name)
+        problems.append(Problem(key, "has no value yet: give one" if missing else str(error).splitlines()[0]))
+        return UNKNOWN

@@ -43,9 +43,10 @@ class ResumableLoader(DataLoader):
         **options: Any,
     ):
         self._epoch, self._position, self._resumed, self._seed = 0, 0, False, seed
-        order = _Order(dataset, shuffle=shuffle, seed=seed, drop_last=False, **_share())
+        self._order = _Order(dataset, shuffle=shuffle, seed=seed, drop_last=False, **_share())
+        self._size = batch_size
         options.setdefault("generator", torch.Generator())
-        super().__init__(dataset, batch_size, sampler=order, drop_last=drop_last, **options)
+        super().__init__(dataset, batch_size, sampler=self._order, drop_last=drop_last, **options)
 
     def __iter__(self) -> Iterator[Any]:
         """The batches of one epoch, or of the rest of it after `load_state_dict`."""
@@ -53,8 +54,8 @@ class ResumableLoader(DataLoader):
             self._epoch, self._position = self._epoch + (self._position > 0), 0
         self._resumed = False
         self.generator.manual_seed(self._seed * 1_000_003 + self._epoch)  # of the workers
-        self.sampler.set_epoch(self._epoch)
-        self.sampler.start = self._position * self.batch_size
+        self._order.set_epoch(self._epoch)
+        self._order.start = self._position * self._size
         return self._counted(super().__iter__())
 
     def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
