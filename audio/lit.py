@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 
 import lightning
@@ -11,6 +13,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fewstep.audio import losses
 from fewstep.audio.mel import mel_spectrogram
+from fewstep.audio.models.condition import Prosody
+from fewstep.audio.models.generate import generate
+from fewstep.audio.models.prodiff import ProDiff
+from fewstep.audio.models.tts_losses import duration_losses, masked_mean, mel_losses, prosody_losses
+from fewstep.core import checkpoint, hub, paths
+from fewstep.core.distill.progressive import progressive_target
 
 
 class VocoderModule(lightning.LightningModule):
@@ -108,7 +116,179 @@ class VocoderModule(lightning.LightningModule):
 
     def export(self, folder: str) -> None:
         """Write the averaged generator as `model.safetensors` and `config.yaml` into `folder`."""
-        from fewstep.core import checkpoint
-
         model = {"_target_": "fewstep.audio.models.vocos.Vocos", **self.generator.config()}
         checkpoint.export(folder, self.ema.module, {"kind": "vocoder", "model": model})
+
+
+class AcousticModule(lightning.LightningModule):
+    """Shared by ProDiff's teacher and student: batches to conditions, averaged weights, rates, validation, export."""
+
+    def __init__(
+        self,
+        *,
+        net: ProDiff,
+        betas: tuple[float, float],
+        learning_rate: float,
+        total_steps: int,
+        ema_decay: float,
+        seed: int,
+    ):
+        super().__init__()
+        self.net, self.betas, self.seed = net, (float(betas[0]), float(betas[1])), seed
+        self.path = paths.vp_linear(*self.betas)
+        self.learning_rate, self.total_steps = learning_rate, total_steps
+        self.ema = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+
+    def configure_optimizers(self) -> dict:
+        trainable = [p for p in self.net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trainable, self.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        decay = 0.5 * (1 + math.cos(math.pi * min(step / self.total_steps, 1.0)))
+        return min(1.0, (step + 1) / 100) * max(decay, 0.02)
+
+    def _generator(self, index: int) -> torch.Generator:
+        """Noise and times of a step depend on the seed and the step alone, so that a resumed run repeats them."""
+        return torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + index)
+
+    def _prosody(self, net: ProDiff, batch: dict[str, Tensor]) -> Prosody:
+        (_, _), (pitch_mean, pitch_std), (energy_mean, energy_std) = net.statistics.tolist()
+        mask = batch["frame_mask"][:, 0]
+        pitch = (batch["pitch"] - pitch_mean) / pitch_std * mask
+        return Prosody(batch["durations"], pitch, batch["voiced"], (batch["energy"] - energy_mean) / energy_std * mask)
+
+    def on_train_batch_end(self, *args: object) -> None:
+        self.ema.update_parameters(self.net)
+
+    def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
+        """Mel distance of generated to recorded speech, with recorded prosody, in one to four steps."""
+        net = self.ema.module
+        cond = net.condition(batch["tokens"], self._prosody(net, batch))
+        target = net.normalise(batch["mel"])
+        for steps in (1, 2, 4):
+            x0, _ = generate(net, self.path, cond, steps=steps, seed=self.seed)
+            self.log(f"val/l1_{steps}", masked_mean((x0 - target).abs(), batch["frame_mask"]), prog_bar=True)
+
+    def export(self, folder: str) -> None:
+        """Write the averaged net as `model.safetensors` and `config.yaml` into `folder`."""
+        model = {"_target_": "fewstep.audio.models.prodiff.ProDiff", **self.net.config()}
+        checkpoint.export(
+            folder, self.ema.module, {"kind": "tts", "model": model, "vocoder": "vocos-small", **self.export_settings()}
+        )
+
+    def _path_config(self) -> dict:
+        beta_min, beta_max = self.betas
+        return {"path": {"_target_": "fewstep.core.paths.vp_linear", "beta_min": beta_min, "beta_max": beta_max}}
+
+    def export_settings(self) -> dict:
+        """How the net is to be sampled."""
+        return self._path_config() | {"steps": 4}
+
+
+class ProDiffModule(AcousticModule):
+    """The teacher: every loss of the paper, times spread evenly over (0, 1]."""
+
+    def __init__(
+        self,
+        *,
+        net: ProDiff,
+        betas: tuple[float, float] = (0.1, 20.0),
+        learning_rate: float = 1e-3,
+        total_steps: int = 2000,
+        ema_decay: float = 0.995,
+        seed: int = 0,
+    ):
+        super().__init__(
+            net=net, betas=betas, learning_rate=learning_rate, total_steps=total_steps, ema_decay=ema_decay, seed=seed
+        )
+
+    def on_fit_start(self) -> None:
+        if self.global_step == 0:
+            values = self.trainer.datamodule.statistics()
+            self.net.set_statistics(values)
+            self.ema.module.set_statistics(values)
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        prosody = self._prosody(self.net, batch)
+        cond = self.net.condition(batch["tokens"], prosody)
+        x0 = self.net.normalise(batch["mel"]) * batch["frame_mask"]
+        generator = self._generator(self.global_step)
+        strata = torch.arange(1, len(x0) + 1, device=self.device) - torch.rand(
+            len(x0), generator=generator, device=self.device
+        )
+        t = strata / len(x0)
+        eps = torch.randn(x0.shape, generator=generator, device=self.device)
+        guess = self.net(self.path.sample(x0, eps, t), t, cond)
+        parts = mel_losses(guess, x0, batch["frame_mask"])
+        parts |= duration_losses(cond.log_durations, batch["durations"], batch["tokens"])
+        parts |= prosody_losses(cond, prosody.pitch, prosody.voiced, prosody.energy)
+        self.log_dict({f"train/{name}": value for name, value in parts.items()})
+        return torch.stack(list(parts.values())).sum()
+
+
+class ProDiffStudentModule(AcousticModule):
+    """Progressive distillation of a teacher into half its steps; only the denoiser learns.
+
+    Parameters
+    ----------
+    teacher : str
+        A voice that ships, or its folder. Its weights start the student; it is kept outside the student's parameters
+        and checkpoints.
+    steps : int
+        Steps of the student; the teacher takes twice as many.
+    """
+
+    def __init__(
+        self,
+        *,
+        teacher: str,
+        steps: int = 2,
+        learning_rate: float = 2e-4,
+        total_steps: int = 400,
+        ema_decay: float = 0.99,
+        seed: int = 0,
+    ):
+        loaded, config = checkpoint.load(hub.resolve(teacher, kind="tts"), kind="tts")
+        betas = (config["path"]["beta_min"], config["path"]["beta_max"])
+        student = copy.deepcopy(loaded).requires_grad_(True)
+        student.condition_net.requires_grad_(False)
+        super().__init__(
+            net=student,
+            betas=betas,
+            learning_rate=learning_rate,
+            total_steps=total_steps,
+            ema_decay=ema_decay,
+            seed=seed,
+        )
+        if steps < 1:
+            raise ValueError(f"a student has at least one step, got steps={steps}")
+        self.steps = steps
+        object.__setattr__(self, "teacher", loaded)  # not a sub-module: neither trained nor saved
+
+    def on_fit_start(self) -> None:
+        self.teacher.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        self.net.condition_net.eval()  # its dropout would make the frozen condition differ from the teacher's
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        x0 = self.net.normalise(batch["mel"]) * batch["frame_mask"]
+        generator = self._generator(self.global_step)
+        number = torch.randint(1, self.steps + 1, (len(x0),), generator=generator, device=self.device)
+        t, half = number / self.steps, 0.5 / self.steps
+        eps = torch.randn(x0.shape, generator=generator, device=self.device)
+        x = self.path.sample(x0, eps, t)
+        with torch.no_grad():
+            cond = self.teacher.condition(batch["tokens"], self._prosody(self.teacher, batch))
+            told = self.teacher.prepare(cond)
+        target = progressive_target(
+            lambda x, t: self.teacher(x, t.float(), told), self.path, x, t, t - half, t - 2 * half
+        )
+        loss = masked_mean((self.net(x, t, cond) - target).abs(), batch["frame_mask"])
+        self.log("train/l1", loss)
+        return loss
+
+    def export_settings(self) -> dict:
+        return self._path_config() | {"steps": self.steps}

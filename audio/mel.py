@@ -91,6 +91,8 @@ def mel_spectrogram(wav: Tensor, spec: MelSpec) -> Tensor:
     ----------
     wav : Tensor
         [..., n] in [-1, 1] at `spec.sample_rate`.
+    spec : MelSpec
+        What to compute.
 
     Returns
     -------

@@ -14,6 +14,10 @@ def fundamental(wav: np.ndarray, spec: MelSpec, *, f_min: float = 70.0, f_max: f
     ----------
     wav : ndarray
         float [n] at `spec.sample_rate`.
+    spec : MelSpec
+        Sets the sample rate and the frames.
+    f_min, f_max : float
+        Range of the search, Hz.
 
     Returns
     -------

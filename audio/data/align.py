@@ -45,6 +45,8 @@ def align(wav: np.ndarray, text: str, spec: MelSpec) -> tuple[np.ndarray, np.nda
         float [n] in [-1, 1] at `spec.sample_rate`.
     text : str
         Its transcript.
+    spec : MelSpec
+        Sets the sample rate and the frames.
 
     Returns
     -------

@@ -1,0 +1,1 @@
+"""Distillation objectives as plain functions; `lit/` and the rooms turn them into training modules."""
