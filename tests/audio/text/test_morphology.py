@@ -7,21 +7,17 @@ from fewstep.audio.text.morphology import by_parts
 
 WORDS = {
     "selden's": "S EH1 L D AH0 N Z",
-    "pearce's": "P IH1 R S AH0 Z",
+    "pearce's": "P IH1 R S IH0 Z",
     "thorpe's": "TH AO1 R P S",
-    "roadmate": "R OW1 D M EY2 T",
-    "nightglow": "N AY1 T G L OW2",
-    "unhelpful": "AH0 N HH EH1 L P F AH0 L",
-    "reglued": "R IY0 G L UW1 D",
+    "smartphone": "S M AA1 R T F OW2 N",
     "googling": "G UW1 G AH0 L IH0 NG",
-    "tweeters": "T W IY1 T ER0 Z",
-    "emailed": "IY0 M EY1 L D",
+    "springless": "S P R IH1 NG L AH0 S",
     "catlike": "K AE1 T L AY2 K",
     "there've": "DH EH1 R AH0 V",
 }
 
 
-@pytest.mark.parametrize("word, phones", [item for item in WORDS.items() if item[0] not in default_lexicon()])
+@pytest.mark.parametrize("word, phones", WORDS.items())
 def test_parts_make_the_word(word, phones):
     assert " ".join(by_parts(word, default_lexicon())) == phones
 
@@ -30,9 +26,9 @@ def test_parts_make_the_word(word, phones):
     "stem, word, ending",
     [
         ("D AE1 P", "zzdaps", "S"),
-        ("D AE1 S", "zzdaps", "AH0 Z"),
+        ("D AE1 S", "zzdaps", "IH0 Z"),
         ("D AE1 B", "zzdaps", "Z"),
-        ("D AE1 T", "zzdaped", "AH0 D"),
+        ("D AE1 T", "zzdaped", "IH0 D"),
         ("D AE1 K", "zzdaped", "T"),
         ("D AE1 G", "zzdapped", "D"),
         ("D AE1 G", "zzdaping", "IH0 NG"),
