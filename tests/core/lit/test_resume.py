@@ -45,8 +45,8 @@ def test_auto_starts_and_goes_on(in_folder):
 def test_export_holds_the_averaged_weights(in_folder):
     last = _fit("run", "trainer.max_steps=5", "callbacks.ema.warmup=false", "callbacks.ema.decay=0.5")
     net, config = load("runs/run/export", kind="diffusion")
-    assert config["path"] == {"_target_": "fewstep.core.paths.vp_linear"}
-    assert config["parameterization"] == "eps"
+    assert config["path"] == {"_target_": "fewstep.core.paths.rectified_flow"}
+    assert config["parameterization"] == "flow"
     for name, value in net.state_dict().items():
         torch.testing.assert_close(value, last["state_dict"][f"net.{name}"], rtol=1e-3, atol=1e-3)
         assert not torch.equal(last["state_dict"][f"net.{name}"], last["raw_state_dict"][f"net.{name}"])
