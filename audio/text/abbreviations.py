@@ -64,6 +64,8 @@ NUMBERED = {
     "ed": "edition",
     "ext": "extension",
     "Ext": "extension",
+    "Op": "opus",
+    "op": "opus",
     "Rte": "route",
     "Hwy": "highway",
     "Apt": "apartment",
@@ -151,7 +153,7 @@ _STREET = re.compile(
     rf"(?=[\"')\]]*$|[,;]|\s(?![A-Z])|\s(?:{_any_of(STARTERS)})\b)"
 )
 _DOTTED = re.compile(r"(?<![\w.])(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b(?!\.))?('?s\b)?")
-_INITIAL = re.compile(r"\b([A-Z])\.(?=-?\s?[A-Z])")
+_INITIAL = re.compile(r"(?<![AP] )\b([A-Z])\.(?=-?\s?[A-Z])")
 
 
 def expand_abbreviations(text: str) -> str:
@@ -190,7 +192,7 @@ def kept_stop(text: str, end: int) -> str:
     rest = text[end : end + 80].lstrip("\"')]")
     if not rest.strip() or re.match(r"\s*\n\s*\n", rest):
         return "."
-    following = re.match(r"\s+[\"'(]*([A-Z][a-z']*|I)\b", rest)
+    following = re.match(r"\s+[\"'(]*([A-Z][a-z]*)\b", rest)
     return "." if following and following[1] in STARTERS else ""
 
 

@@ -45,7 +45,9 @@ def split_digits(text: str) -> str:
 
 
 def _part(match: re.Match[str]) -> str:
-    return re.sub(r"\b[a-z]\b", lambda m: m[0].upper(), MIXED.sub(" ", match[0]))
+    spelled = " ".join(match[0]) if re.fullmatch(r"[A-Z\d]*\d[A-Z\d]*", match[0]) else ""
+    parted = re.sub(r"(?<=\d) (?=\d)", "", spelled) or MIXED.sub(" ", match[0])
+    return re.sub(r"\b[a-z]\b", lambda m: m[0].upper(), parted)
 
 
 def _word(capitals: str, ending: str, loud: bool, before: str) -> str:
@@ -60,7 +62,7 @@ def _is_spelled(capitals: str, loud: bool, before: str) -> bool:
     if any(_plain(phones) == _plain(spell(word)) for phones in known[:1]):
         return True
     if loud:
-        return False
+        return not known and len(capitals) < 4
     if capitals in ("IT", "WHO"):
         return re.search(r"\b(?:the|an|our|their|your) $", before, re.IGNORECASE) is not None
     if capitals in SPELLED or capitals in SPOKEN:

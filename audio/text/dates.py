@@ -32,7 +32,7 @@ WEEKDAY = re.compile(rf"\b({'|'.join(sorted(WEEKDAYS, key=len, reverse=True))})(
 MONTH_DAY = re.compile(rf"\b{MONTH} {DAY}(?:(?: ?- ?| to )(?P<last>\d\d?)(?:st|nd|rd|th)?\b)?(?!:\d)(?:,? {YEAR})?")
 DAY_MONTH = re.compile(rf"\b(?P<the>the )?{DAY}(?: of)? {MONTH}(?![a-z])(?:,? {YEAR})?")
 MONTH_YEAR = re.compile(rf"\b{MONTH} {YEAR}")
-MONTH_ALONE = re.compile(r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.(?= (?:[a-z]|and)|,)")
+MONTH_ALONE = re.compile(r"\b(?:(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\.(?= [a-z]|,)|(Feb|Aug|Sept|Oct|Nov|Dec)(?=\.))")
 _DAYS = "|".join(sorted(WEEKDAYS, key=len, reverse=True))
 WEEKDAYS_RANGE = re.compile(rf"\b({_DAYS})\.? ?- ?({_DAYS})\b\.?")
 SHORT = re.compile(r"(?<![\d/.])(0?[1-9]|1[0-2])/(1[3-9]|2[1-9]|3[01])(?![/\d])")
@@ -64,7 +64,7 @@ def expand_dates(text: str) -> str:
     text = MONTH_DAY.sub(_month_day, text)
     text = DAY_MONTH.sub(_day_month, text)
     text = MONTH_YEAR.sub(lambda m: f"{month_name(m['month'])} {year(int(m['year']))}", text)
-    return MONTH_ALONE.sub(lambda m: month_name(m[1]), text)
+    return MONTH_ALONE.sub(lambda m: month_name(m[1] or m[2]), text)
 
 
 def month_name(written: str) -> str:

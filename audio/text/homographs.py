@@ -129,7 +129,8 @@ def _choice(word: str, before: str, after: str, separator: str, next_phone: str)
     if word in STRESSED_NOUNS | STRESSED_VERBS | ENDING_NOUNS | ENDING_VERBS:
         default = "noun" if word in STRESSED_NOUNS | ENDING_NOUNS else "verb"
         return "verb" if before in VERB_CUES else "noun" if before in NOUN_CUES else default
-    return WEAK_FORMS.get(word, "") if separator == SPACE else ""
+    is_noun = word == "can" and before in NOUN_CUES
+    return WEAK_FORMS.get(word, "") if separator == SPACE and not is_noun else ""
 
 
 def _noun_like(word: str, phones: Pronunciation) -> bool:

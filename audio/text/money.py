@@ -21,8 +21,8 @@ AMOUNT = re.compile(
     rf"(?P<sign>[$£€¥₹]) ?(?P<amount>{NUMBER})(?: ?(?:-+|to) ?[$£€¥₹]?(?P<upto>{NUMBER}))?"
     rf"(?: (?P<scale>{SCALE})\b|(?P<letter>[kKmMbBtT]n?)\b)?(?P<noun>(?=[- ][a-z]))?"
 )
-AFTER = re.compile(rf"(?P<amount>{NUMBER}) ?(?P<sign>[£€¥₹])")
-CENTS = re.compile(r"(\d+) ?¢")
+AFTER = re.compile(rf"(?<![\d.,])(?P<amount>{NUMBER}) ?(?P<sign>[£€¥₹])")
+CENTS = re.compile(r"(?<!\d)(\d+) ?¢")
 
 
 def expand_money(text: str) -> str:

@@ -5,6 +5,7 @@ import re
 from .numbers import cardinal, digits, fraction, number, ordinal, plural, year
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+FRACTION = r"(?:(?<![\d.])\d+[ -])?(?<![\d/.])\b\d{1,4}/\d{1,4}\b"
 IDIOMS = {"24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty", "20/20": "twenty twenty"}
 
 
@@ -16,6 +17,17 @@ def looks_like_year(text: str) -> bool:
 def say(text: str) -> str:
     """Read one number, four digits without a comma as a year."""
     return year(int(text)) if looks_like_year(text) else number(text)
+
+
+def say_amount(text: str) -> str:
+    """Read an amount: a number, a fraction `3/4`, or both `2 3/4`."""
+    match = re.fullmatch(r"(?:(\d+)[ -])?(\d+)/(\d+)", text)
+    if not match:
+        return number(text)
+    words = fraction(int(match[2]), int(match[3]))
+    if not match[1]:
+        return words
+    return f"{number(match[1])} and {'a' + words.removeprefix('one') if match[2] == '1' else words}"
 
 
 def expand_scientific(text: str) -> str:
@@ -39,7 +51,7 @@ def expand_plain_numbers(text: str) -> str:
     text = re.sub(r"(?<![\d/])(24/7|9/11|50/50|20/20)(?![\d/])", lambda m: f" {IDIOMS[m[1]]} ", text)
     text = re.sub(r"\b911\b(?! \w+s\b)", "nine one one", text)
     text = re.sub(r"(?<![\w.])(\d+\.\d+)/(10{1,3})\b", lambda m: f"{number(m[1])} out of {number(m[2])}", text)
-    text = re.sub(r"(?:(\d+)[ -])?(?<![\d/.])\b(\d{1,4})/(\d{1,4})\b(?![/\d])", _fraction, text)
+    text = re.sub(rf"{FRACTION}(?![/\d])", lambda m: f" {say_amount(m[0])} ", text)
     text = re.sub(r"(?<![\w.])(\d[\d,]*)(?:st|nd|rd|th)\b", lambda m: ordinal(_whole(m[1])), text, flags=re.IGNORECASE)
     text = re.sub(r"(?<=0s)-(?='?\d0s\b)", " to ", text)
     text = re.sub(r"(?<!\w)'?(\d{1,2}0|[1-9]\d{2}0)'?s\b", _decade, text)
@@ -47,7 +59,7 @@ def expand_plain_numbers(text: str) -> str:
     text = re.sub(rf"(?<![\w.-])({NUMBER}) ?(?:-+) ?({NUMBER})(?![\d-]|\.\d)", _range, text)
     text = re.sub(r"(?<![\w:])(\d+):(\d+)(?![\d:])", r"\1 to \2", text)
     text = re.sub(rf"(?<![\w.)'])([-+])({NUMBER})", lambda m: f" {number(m[1] + m[2])} ", text)
-    text = re.sub(r"\d+(?:\.\d+){2,}", _version, text)
+    text = re.sub(r"(?<!\d)\d+(?:\.\d+){2,}", _version, text)
     text = re.sub(r"(?<=\w)-(?=\d)|(?<=\d)-(?=\w)", " ", text)
     return re.sub(rf"(?<!\d)(?:{NUMBER})", lambda m: f" {say(m[0])} ", text)
 
@@ -60,15 +72,6 @@ def _scientific(match: re.Match[str]) -> str:
 
 def _whole(text: str) -> int:
     return int(text.replace(",", "")[:40] or 0)
-
-
-def _fraction(match: re.Match[str]) -> str:
-    numerator, denominator = int(match[2]), int(match[3])
-    words = fraction(numerator, denominator)
-    if match[1]:
-        whole = number(match[1])
-        words = f"{whole} and {'a' + words.removeprefix('one') if numerator == 1 else words}"
-    return f" {words} "
 
 
 def _decade(match: re.Match[str]) -> str:

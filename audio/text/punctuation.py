@@ -26,7 +26,7 @@ def plain_punctuation(text: str) -> str:
         inside; of several marks in a row the strongest stays.
     """
     text = re.sub(r"\n\s*\n", " .\n", text)
-    text = re.sub(r"(?:\.\s?){3,}(?=\s*[a-z])", ", ", text)
+    text = re.sub(r"(?<!\.)(?<!\. )(?:\.\s?){3,}(?=\s*[a-z])", ", ", text)
     text = re.sub(r"\s-{1,3}\s|-{2,}", " \x00 ", text)
     text = re.sub(r"(?<=\w)-(?=\w)", " ", text)
     text = text.replace("-", " ").replace("\x00", "-")

@@ -18,7 +18,7 @@ SIGNS = (
     (re.compile(r"(?<=[\w)]) ?= ?(?=[-\w(])"), " equals "),
     (re.compile(r"(?<=[\w)]) ?< ?(?=[-\d])|<(?=\d)"), " less than "),
     (re.compile(r"(?<=[\w)]) ?> ?(?=[-\d])|>(?=\d)"), " greater than "),
-    (re.compile(r"(?<![\w~])~ ?(?=\d)"), "about "),
+    (re.compile(r"(?<![\w~])~ ?(?=\w)"), "about "),
     (re.compile(r"@"), " at "),
     (re.compile(r"%"), " percent "),
     (re.compile(r"(?<=[A-Za-z])/(?=[A-Za-z])"), " slash "),

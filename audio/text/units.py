@@ -4,7 +4,7 @@ import re
 
 from .abbreviations import kept_stop
 from .numbers import number
-from .plain_numbers import NUMBER
+from .plain_numbers import FRACTION, NUMBER, say_amount
 from .tables import word_set
 
 # written: (singular, plural)
@@ -70,7 +70,7 @@ DOTTED = word_set("ft lb lbs oz mi yd yds sec secs min mins hr hrs gal tbsp tsp"
 POWERS = {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}
 _NAMES = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 MEASURE = re.compile(
-    rf"(?<![\w.])(?P<minus>-)?(?P<amount>{NUMBER})(?: ?(?:-+|to) ?(?P<upto>{NUMBER}))?"
+    rf"(?<![\w./])(?P<minus>-)?(?P<amount>{FRACTION}|{NUMBER})(?: ?(?:-+|to) ?(?P<upto>{NUMBER}))?"
     rf"(?P<gap>[ -]?)(?P<unit>{_NAMES})(?P<power>[²³]|(?<=m)[23]\b)?(?![\w'°])(?P<dot>\.)?"
 )
 FEET_INCHES = re.compile(
@@ -115,8 +115,9 @@ def _measure(match: re.Match[str]) -> str:
     unit, amount = match["unit"], match["amount"]
     if unit == "s" and not match["gap"]:
         return match[0]
-    singular = (amount == "1" and not match["upto"]) or match["gap"] == "-"
-    words = ("minus " if match["minus"] else "") + number(amount)
+    below_two = amount == "1" or ("/" in amount and " " not in amount)
+    singular = (below_two and not match["upto"]) or match["gap"] == "-"
+    words = ("minus " if match["minus"] else "") + say_amount(amount)
     if match["upto"]:
         words += f" to {number(match['upto'])}"
     dot = match["dot"] or ""

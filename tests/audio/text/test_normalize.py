@@ -58,3 +58,12 @@ def test_a_long_text_is_read_to_its_end():
 @pytest.mark.parametrize("text", ["", "   ", "...", "?!", "\n\n", "()", "'", "-"])
 def test_nothing_to_say_is_empty(text):
     assert normalize(text) == ""
+
+
+@pytest.mark.parametrize(
+    "piece", ["1", ".", "1.", '5" ', "a-", "1-", "www.a-", "A.", "$1-", "'", "[", "3:", "1/", "é😀"]
+)
+def test_ten_thousand_characters_of_one_kind_are_read(piece):
+    text = normalize(piece * (10_000 // len(piece)))
+    assert set(text) <= ALPHABET
+    assert bool(text) == any(character.isalnum() for character in piece)
