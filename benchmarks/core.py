@@ -7,7 +7,7 @@ of lower order.
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def measured(case: Case, path: paths.AffinePath) -> float:
 
 
 def rows(
-    *, quick: bool = False, data: Path | None = None, progress: Callable[[Iterable], Iterable] | None = None
+    *, quick: bool = False, data: Path | None = None, progress: Callable[[str], None] | None = None
 ) -> list[dict[str, Any]]:
     """Orders of convergence, at least 0.95 of the nominal one; then the cost of the loop.
 
@@ -95,23 +95,40 @@ def rows(
     data
         Not read: the data are Gaussian.
     progress
-        Wraps what is looped over.
+        Told the name of each solver.
 
     Returns
     -------
     list of dict
         One row per solver and path, and one for the loop.
     """
-    pairs = [
-        (case, name, label) for label, case in SOLVERS.items() for name in PATHS if case.bridges or name not in BRIDGES
-    ]
-    found = [_order_row(*pair) for pair in (progress(pairs) if callable(progress) else pairs)]
+    found = []
+    for label, case in SOLVERS.items():
+        if progress is not None:
+            progress(label)
+        found += [_order_row(label, name) for name in PATHS if case.bridges or name not in BRIDGES]
     return [*found, _loop_row(5 if quick else 50)]
 
 
-def _order_row(case: Case, path: str, label: str) -> dict[str, Any]:
-    value = measured(case, PATHS[path]())
-    target = 0.95 * case.nominal
+def plots(rows: list[dict[str, Any]], out: Path) -> None:
+    """Measured over nominal order as a picture, solvers down and paths across: ``core.png``."""
+    from matplotlib.figure import Figure
+
+    ratio = {row["row"]: row["value"] / row["peer_value"] for row in rows if row["peer"] == "nominal"}
+    grid = [[ratio.get(f"{solver} on {path}", float("nan")) for path in PATHS] for solver in SOLVERS]
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(grid, vmin=0.9, vmax=1.1, cmap="coolwarm")
+    axes.set_xticks(range(len(PATHS)), PATHS, rotation=60, ha="right")
+    axes.set_yticks(range(len(SOLVERS)), SOLVERS)
+    axes.set_title("measured / nominal order of convergence")
+    figure.colorbar(image)
+    figure.savefig(Path(out) / "core.png", dpi=120)
+
+
+def _order_row(label: str, path: str) -> dict[str, Any]:
+    case = SOLVERS[label]
+    value, target = measured(case, PATHS[path]()), 0.95 * case.nominal
     return _row(
         f"{label} on {path}", "order of convergence", value, "nominal", case.nominal, target, value >= target, STEPS[1]
     )

@@ -39,7 +39,7 @@ def generator(seed: int, *keys: int) -> torch.Generator:
     for number in (seed, *keys):
         if number < 0:
             raise UsageError(f"a seed is a whole number of at least 0, got {number}")
-    word = int(np.random.SeedSequence((seed, *keys)).generate_state(1)[0])
+    word = int(np.random.SeedSequence((seed, *keys, 1 + len(keys))).generate_state(1)[0])
     return torch.Generator().manual_seed(word)
 
 
@@ -139,4 +139,4 @@ def normal(
     return torch.stack(items).to(device, dtype)
 
 
-_DRAWN_AS = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
+_DRAWN_AS = {torch.float16: torch.float32, torch.bfloat16: torch.float32}

@@ -56,9 +56,8 @@ class Basis:
 
     def variable(self, k: Knots) -> Array:
         """z at the knots; infinite where the basis has no coordinate."""
-        with np.errstate(divide="ignore"):
-            if self.name == "rho":
-                return k.s / k.a
+        if self.name == "rho":
+            return np.divide(k.s, k.a, out=np.full_like(k.s, np.inf), where=k.a > 0)
         if self.name == "trig":
             return np.arctan2(k.s, k.a * self.sigma_data)
         return k.lam

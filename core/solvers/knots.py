@@ -43,7 +43,7 @@ def knots(path: AffinePath, times: Any) -> Knots:
     UsageError
         If the times are not as described.
     """
-    t = torch.as_tensor(times).detach().to("cpu", torch.float64)
+    t = torch.as_tensor(times, dtype=torch.float64, device="cpu").detach()
     if t.ndim != 1 or len(t) < 2:
         raise UsageError(f"times: expected a 1-D list of at least 2 times (one step), got shape {list(t.shape)}")
     if not bool((t.diff() < 0).all()):
