@@ -71,8 +71,7 @@ def _command(line):
         assert main(words[1:]) == 0
 
 
-@pytest.mark.skipif(not BLOCKS, reason="the README has no code yet")
-@pytest.mark.parametrize(("kind", "piece"), _pieces())
+@pytest.mark.parametrize(("kind", "piece"), list(_pieces()))
 def test_block(kind, piece, folder, monkeypatch):
     monkeypatch.chdir(folder)
     if kind == "python":
