@@ -54,41 +54,65 @@ class Basis:
         if not self.eta >= 0 or (self.eta and self.name != "lambda"):
             raise UsageError(f"expected eta >= 0, and 0 unless basis='lambda', got {self.eta} for {self.name!r}")
 
-    def variable(self, k: Knots) -> Array:
-        """z at the knots; infinite where the basis has no coordinate."""
+    def on(self, k: Knots) -> "Coordinates":
+        """The coordinates of a grid."""
+        z = self._variable(k)
+        usable = np.isfinite(z)
+        if self.name != "lambda":
+            usable &= (k.s > 0) & ((k.a > 0) | (self.name == "trig"))
+        return Coordinates(self, k, z, usable, self._scale(k), self._mix(k, usable))
+
+    def _variable(self, k: Knots) -> Array:
         if self.name == "rho":
             return np.divide(k.s, k.a, out=np.full_like(k.s, np.inf), where=k.a > 0)
-        if self.name == "trig":
-            return np.arctan2(k.s, k.a * self.sigma_data)
-        return k.lam
+        return np.arctan2(k.s, k.a * self.sigma_data) if self.name == "trig" else k.lam
 
-    def usable(self, k: Knots) -> NDArray[np.bool_]:
-        """Where z and G are finite."""
-        fine = np.isfinite(self.variable(k))
-        return fine if self.name == "lambda" else fine & (k.s > 0) & ((k.a > 0) | (self.name == "trig"))
-
-    def scale(self, k: Knots) -> Array:
-        """k, the factor that the linear part leaves."""
+    def _scale(self, k: Knots) -> Array:
         if self.name == "lambda":
             return k.s
         return np.hypot(k.s, k.a * self.sigma_data) if self.name == "trig" else k.a
 
-    def mix(self, k: Knots) -> Array:
-        """G in terms of u and D, [n + 1, 2]; (0, 1) where the basis is not usable."""
-        out = np.tile([0.0, 1.0], (len(k.s), 1))
-        fine = self.usable(k)
-        s, a = k.s[fine], k.a[fine]
+    def _mix(self, k: Knots, usable: NDArray[np.bool_]) -> Array:
+        mix = np.tile([0.0, 1.0], (len(k.s), 1))
+        s, a = k.s[usable], k.a[usable]
         if self.name in ("eps", "rho"):
-            out[fine] = np.stack([1 / s, -a / s], axis=1)
+            mix[usable] = np.stack([1 / s, -a / s], axis=1)
         if self.name == "trig":
             norm = np.hypot(s, a * self.sigma_data)
-            out[fine] = np.stack([-a * self.sigma_data / (norm * s), norm / (self.sigma_data * s)], axis=1)
-        return out
+            mix[usable] = np.stack([-a * self.sigma_data / (norm * s), norm / (self.sigma_data * s)], axis=1)
+        return mix
 
-    def weight(self, z: Array, k: Knots, n: int) -> Array:
+
+@dataclass(frozen=True)
+class Coordinates:
+    """A grid as a basis sees it.
+
+    Parameters
+    ----------
+    basis, knots
+        What it was made from.
+    z
+        The variable, [n + 1]; infinite where the basis has no coordinate.
+    usable
+        Where z and G are finite, bool [n + 1].
+    scale
+        k, the factor that the linear part leaves, [n + 1].
+    mix
+        G in terms of u and D, [n + 1, 2]; (0, 1) where the basis is not usable.
+    """
+
+    basis: Basis
+    knots: Knots
+    z: Array
+    usable: NDArray[np.bool_]
+    scale: Array
+    mix: Array
+
+    def weight(self, z: Array, n: int) -> Array | float:
         """What G is integrated against at `z`, for a step that ends at knot n."""
-        if self.name == "lambda":
-            return k.a[n] * (1 + self.eta) * np.exp((1 + self.eta) * (z - k.lam[n]))
-        if self.name == "eps":
+        k, rate = self.knots, 1 + self.basis.eta
+        if self.basis.name == "lambda":
+            return k.a[n] * rate * np.exp(rate * (z - k.lam[n]))
+        if self.basis.name == "eps":
             return -k.s[n] * np.exp(k.lam[n] - z)
-        return np.full_like(z, k.a[n] if self.name == "rho" else -self.scale(k)[n])
+        return k.a[n] if self.basis.name == "rho" else -self.scale[n]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fewstep.core.paths import AffinePath
-from fewstep.core.solvers.basis import Basis
-from fewstep.core.solvers.knots import Array, Knots, knots
-from fewstep.core.solvers.multistep import integrate, step
+from fewstep.core.solvers.basis import Basis, Coordinates
+from fewstep.core.solvers.knots import Array, knots
+from fewstep.core.solvers.multistep import integrate, step, tabulate
 from fewstep.core.solvers.tableau import Tableau
 
 
@@ -30,34 +30,20 @@ class Heun:
         UsageError
             If the times are not a decreasing grid within the path.
         """
-        k = knots(path, times)
-        rows = [row for i in range(len(k.times) - 1) for row in self._rows(k, i)]
-        ends, steps, state, history = zip(*rows, strict=True)
-        at = [0, *ends]
-        return Tableau(
-            path.key,
-            self.name,
-            k.times[at],
-            k.a[at],
-            k.b[at],
-            k.s[at],
-            np.array(state),
-            np.array(history),
-            self.basis.mix(k)[at[:-1]],
-            np.zeros(len(rows)),
-            np.array(steps, dtype=float),
-        )
+        c = self.basis.on(knots(path, times))
+        rows = [row for i in range(len(c.z) - 1) for row in self._rows(c, i)]
+        ends, state, history = zip(*rows, strict=True)
+        return tabulate(path, self.name, c, [0, *ends], np.array(state), np.array(history), np.zeros(len(rows)))
 
-    def _rows(self, k: Knots, i: int) -> list[tuple[int, int, float, Array]]:
-        """Knot of the end, step, and coefficients of u and of the last two G."""
-        usable = self.basis.usable(k)
-        nodes = [i] if usable[i] else []
-        of_u, _, weights = step(self.basis, k, i, nodes)
-        predict = (i + 1, i, of_u, np.array([weights[0], 0.0]))
-        if not (nodes and usable[i + 1]):
+    def _rows(self, c: Coordinates, i: int) -> list[tuple[int, float, Array]]:
+        """Knot of the end, and coefficients of u and of the last two G."""
+        nodes = [i] if c.usable[i] else []
+        of_u, _, weights = step(c, i, nodes)
+        predict = (i + 1, of_u, np.array([weights[0], 0.0]))
+        if not (nodes and c.usable[i + 1]):
             return [predict]
-        correct = integrate(self.basis, k, i, [i + 1, i]) - np.array([0.0, weights[0]])
-        return [predict, (i + 1, i, 1.0, correct)]
+        correct = integrate(c, i, [i + 1, i]) - np.array([0.0, weights[0]])
+        return [predict, (i + 1, 1.0, correct)]
 
 
 def heun(basis: str = "rho", *, sigma_data: float = 0.5) -> Heun:

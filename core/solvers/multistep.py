@@ -6,18 +6,17 @@ With a corrector, the same integral is redone once G is known at the end of the 
 (Zhao et al. 2023, arXiv:2302.04867, algorithm 1). The weights are integrated by Gauss's rule with 32 points.
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
-from fewstep.core.solvers.basis import Basis
+from fewstep.core.solvers.basis import Basis, Coordinates
 from fewstep.core.solvers.first_order import row
-from fewstep.core.solvers.knots import Array, Knots, knots
+from fewstep.core.solvers.knots import Array, knots
 from fewstep.core.solvers.noise import Sde
 from fewstep.core.solvers.tableau import Tableau
 
@@ -41,58 +40,78 @@ class Multistep:
         UsageError
             If the times are not a decreasing grid within the path.
         """
-        k = knots(path, times)
-        n = len(k.times) - 1
-        usable, mix = self.basis.usable(k), self.basis.mix(k)
+        c = self.basis.on(knots(path, times))
+        n = len(c.z) - 1
         history = np.zeros((n, self.order + self.corrector))
         state, noise = np.zeros(n), np.zeros(n)
         for i in range(n):
-            nodes = [j for j in range(i, max(i - self.order, -1), -1) if usable[j]]
-            state[i], noise[i], weights = step(self.basis, k, i, nodes)
+            state[i], noise[i], weights = step(c, i, self._nodes(c, i))
             history[i, : len(weights)] += weights
-            if i and self.corrector and usable[i]:
-                history[i] += state[i] * self._correction(k, i, usable)
-        return Tableau(
-            path.key, self.name, k.times, k.a, k.b, k.s, state, history, mix[:-1], noise, np.arange(float(n))
-        )
+            if i and self.corrector and c.usable[i]:
+                history[i] += state[i] * self._correction(c, i)
+        return tabulate(path, self.name, c, range(n + 1), state, history, noise)
 
-    def _correction(self, k: Knots, i: int, usable: NDArray[np.bool_]) -> Array:
+    def _nodes(self, c: Coordinates, i: int) -> list[int]:
+        return [j for j in range(i, max(i - self.order, -1), -1) if c.usable[j]]
+
+    def _correction(self, c: Coordinates, i: int) -> Array:
         """Weights, newest first, that turn the prediction at knot i into the corrected state there."""
-        nodes = [j for j in range(i - 1, max(i - 1 - self.order, -1), -1) if usable[j]]
+        nodes = self._nodes(c, i - 1)
         change = np.zeros(self.order + 1)
         if nodes:
-            change[: len(nodes) + 1] += integrate(self.basis, k, i - 1, [i, *nodes])
-            change[1 : len(nodes) + 1] -= integrate(self.basis, k, i - 1, nodes)
+            change[: len(nodes) + 1] += integrate(c, i - 1, [i, *nodes])
+            change[1 : len(nodes) + 1] -= integrate(c, i - 1, nodes)
         return change
 
 
-def step(basis: Basis, k: Knots, i: int, nodes: list[int]) -> tuple[float, float, Array]:
+def step(c: Coordinates, i: int, nodes: list[int]) -> tuple[float, float, Array]:
     """Coefficients of u, eps and G for the step from knot i, with G interpolated through `nodes`.
 
     Where the variable is infinite at either end, the step is of first order: it is exact for constant D.
     """
-    _, fresh = Sde(basis.eta)(k.lam[i + 1] - k.lam[i], 1.0, 1.0)
-    if nodes and nodes[0] == i and np.isfinite(basis.variable(k)[i + 1]):
-        scale = basis.scale(k)
-        damping = math.exp(-basis.eta * (k.lam[i + 1] - k.lam[i])) if basis.eta else 1.0
-        return damping * scale[i + 1] / scale[i], fresh * k.s[i + 1], integrate(basis, k, i, nodes)
-    of_u, of_d, of_eps = row(k, i, Sde(basis.eta))
-    mix_u, mix_d = basis.mix(k)[i]
+    k, rule = c.knots, Sde(c.basis.eta)
+    if nodes and nodes[0] == i and np.isfinite(c.z[i + 1]):
+        carry, fresh = rule(float(k.lam[i + 1] - k.lam[i]), 1.0, 1.0)
+        return carry * c.scale[i + 1] / c.scale[i], fresh * k.s[i + 1], integrate(c, i, nodes)
+    of_u, of_d, of_eps = row(k, i, rule)
+    mix_u, mix_d = c.mix[i]
     return of_u - of_d * mix_u / mix_d, of_eps, np.array([of_d / mix_d])
 
 
-def integrate(basis: Basis, k: Knots, i: int, nodes: list[int]) -> Array:
+def integrate(c: Coordinates, i: int, nodes: list[int]) -> Array:
     """∫ weight(z) l_j(z) dz over the step from knot i, for the Lagrange polynomials on `nodes`, in their order."""
-    z = basis.variable(k)
-    half, middle = (z[i + 1] - z[i]) / 2, (z[i + 1] + z[i]) / 2
+    half, middle = (c.z[i + 1] - c.z[i]) / 2, (c.z[i + 1] + c.z[i]) / 2
     points = middle + half * _POINTS
-    weight = half * _WEIGHTS * basis.weight(points, k, i + 1)
-    return np.array([weight @ _lagrange(points, z[nodes], j) for j in range(len(nodes))])
+    weight = half * _WEIGHTS * c.weight(points, i + 1)
+    return np.array([(weight * _lagrange(points, c.z[nodes], j)).sum() for j in range(len(nodes))])
 
 
-def _lagrange(points: Array, nodes: Array, j: int) -> Array:
-    others = np.delete(nodes, j)
-    return np.prod((points[:, None] - others) / (nodes[j] - others), axis=1)
+def tabulate(
+    path: AffinePath, name: str, c: Coordinates, ends: Sequence[int], state: Array, history: Array, noise: Array
+) -> Tableau:
+    """The table whose states lie at the knots `ends`; a row that ends where it starts is a stage of the step before."""
+    at, k = np.array(ends), c.knots
+    return Tableau(
+        path=path.key,
+        solver=name,
+        times=k.times[at],
+        a=k.a[at],
+        b=k.b[at],
+        s=k.s[at],
+        state=state,
+        history=history,
+        mix=c.mix[at[:-1]],
+        noise=noise,
+        step=at[1:] - 1.0,
+    )
+
+
+def _lagrange(points: Array, nodes: Array, j: int) -> Array | float:
+    value: Array | float = 1.0
+    for i, node in enumerate(nodes):
+        if i != j:
+            value = value * ((points - node) / (nodes[j] - node))
+    return value
 
 
 def multistep(

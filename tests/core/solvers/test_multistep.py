@@ -92,13 +92,13 @@ def test_polynomials_in_the_variable_are_integrated_exactly(order, basis):
     from fewstep.core.solvers.basis import Basis
     from fewstep.core.solvers.multistep import integrate
 
-    b = Basis(basis)
-    z, i = b.variable(K), 4
+    c, i = Basis(basis).on(K), 4
+    z = c.z
     fine = np.linspace(z[i], z[i + 1], 200_001)
     nodes = list(range(i, i - order, -1))
     for power in range(order):
-        expected = np.trapezoid(b.weight(fine, K, i + 1) * fine**power, fine)
-        np.testing.assert_allclose(integrate(b, K, i, nodes) @ z[nodes] ** power, expected, rtol=1e-7)
+        expected = np.trapezoid(c.weight(fine, i + 1) * fine**power, fine)
+        np.testing.assert_allclose(integrate(c, i, nodes) @ z[nodes] ** power, expected, rtol=1e-7)
 
 
 def test_corrector_is_predict_evaluate_correct():
@@ -108,15 +108,15 @@ def test_corrector_is_predict_evaluate_correct():
     from fewstep.core.solvers.basis import Basis
     from fewstep.core.solvers.multistep import integrate
 
-    basis, corrected, predicted, answers = Basis("lambda"), x.numpy(), x.numpy(), []
+    basis, corrected, predicted, answers = Basis("lambda").on(K), x.numpy(), x.numpy(), []
     for i in range(6):
         answers.insert(0, np.tanh(predicted))
         if i:
             nodes = list(range(i, max(i - 3, -1), -1))
-            weights = integrate(basis, K, i - 1, nodes)
+            weights = integrate(basis, i - 1, nodes)
             corrected = K.s[i] / K.s[i - 1] * corrected + sum(w * d for w, d in zip(weights, answers, strict=False))
         nodes = list(range(i, max(i - 2, -1), -1))
-        weights = integrate(basis, K, i, nodes)
+        weights = integrate(basis, i, nodes)
         predicted = K.s[i + 1] / K.s[i] * corrected + sum(w * d for w, d in zip(weights, answers, strict=False))
     close(sample(_tanh, PATH, times=GRID, solver=solver, x=x).x.numpy(), predicted)
 
