@@ -175,7 +175,7 @@ def chart(rows: Sequence[Mapping[str, Any]], file: str | Path, *, title: str) ->
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     per_metric = {metric: [row for row in rows if row["metric"] == metric] for metric in metrics}
     height = sum(0.4 * len(group) + 1.2 for group in per_metric.values())
-    figure = Figure(figsize=(8, height), layout="constrained")
+    figure = Figure(figsize=(8, min(height, 100)), layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(len(metrics), 1, squeeze=False)[:, 0]
     for panel, (metric, group) in zip(panels, per_metric.items(), strict=True):

@@ -18,7 +18,9 @@ def _choices(group):
 @pytest.mark.parametrize("experiment", experiments())
 @pytest.mark.parametrize("command", COMMANDS)
 def test_experiments_have_no_mistakes(experiment, command):
-    assert check(compose_config(command, [f"experiment={experiment}"])) == []
+    """Except for what only a user knows, such as the folder of the data."""
+    problems = check(compose_config(command, [f"experiment={experiment}"]))
+    assert [str(problem) for problem in problems if "has no value yet" not in problem.message] == []
 
 
 @pytest.mark.parametrize("group", sorted(d.name for d in CONFIGS.iterdir() if d.is_dir() and d.name[0] != "_"))
