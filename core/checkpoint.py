@@ -5,6 +5,7 @@ the weights, and whatever else its kind needs. Weights are stored in half precis
 """
 
 import hashlib
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from fewstep.core.build import build
+from fewstep.core.build import TARGET, build, locate
 from fewstep.core.errors import UsageError
 from fewstep.core.hub import CONFIG, WEIGHTS, read_config
 
@@ -100,9 +101,7 @@ def load(
     if kind is not None and config["kind"] != kind:
         raise UsageError(f"{folder}: expected a checkpoint of kind {kind!r}, this one is of kind {config['kind']!r}")
     tensors = _read_weights(folder)
-    module = build(config["model"])
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"{folder / CONFIG}: 'model' builds a {type(module).__name__}, expected a torch module")
+    module = _build_module(folder / CONFIG, config["model"])
     _require_match(folder / WEIGHTS, module.state_dict(), tensors)
     module.load_state_dict(tensors)
     return module.to(device=device, dtype=dtype).eval().requires_grad_(False), config
@@ -159,6 +158,13 @@ def sha256(file: str | Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _build_module(file: Path, model: Any) -> nn.Module:
+    target = locate(model.get(TARGET)) if isinstance(model, Mapping) else None
+    if not (inspect.isclass(target) and issubclass(target, nn.Module)):
+        raise UsageError(f"{file}: 'model' names {target!r}, expected the class of a torch module")
+    return build(model)
 
 
 def _stored(name: str, value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -133,7 +133,10 @@ def test_many_faults_are_counted(tmp_path):
 
 def test_config_must_build_a_module(exported):
     _rewrite(exported, model={"_target_": "fewstep.core.signatures.shown", "thing": 3})
-    with pytest.raises(UsageError, match="builds a str, expected a torch module"):
+    with pytest.raises(UsageError, match="expected the class of a torch module"):
+        load(exported)
+    _rewrite(exported, model="torch.nn.Linear")
+    with pytest.raises(UsageError, match="'model' names None, expected the class of a torch module"):
         load(exported)
 
 
