@@ -7,6 +7,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fewstep", deadline=None)  # first calls import and compile
+settings.load_profile("fewstep")
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ class GriffinLim(nn.Module):
         from fewstep.audio.torchaudio_import import load
 
         spec, frames = self.mel, mel.shape[-1]
-        if frames < 2:
-            mel = nn.functional.pad(mel, (0, 2 - frames), mode="replicate")
+        shortest = spec.n_fft // spec.hop + 1  # what its reflection padding needs
+        if frames < shortest:
+            mel = nn.functional.pad(mel, (0, shortest - frames), mode="replicate")
         wav = load().functional.griffinlim(
             mel_to_magnitude(mel.float(), spec),
             window=torch.hann_window(spec.win, device=mel.device),
