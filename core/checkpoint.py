@@ -161,7 +161,7 @@ def sha256(file: str | Path) -> str:
 
 
 def _build_module(file: Path, model: Any) -> nn.Module:
-    target = locate(model.get(TARGET)) if isinstance(model, Mapping) else None
+    target = locate(model.get(TARGET, "")) if isinstance(model, Mapping) else None
     if not (inspect.isclass(target) and issubclass(target, nn.Module)):
         raise UsageError(f"{file}: 'model' names {target!r}, expected the class of a torch module")
     return build(model)

@@ -1,7 +1,7 @@
 """Progressive distillation: one student step does what two deterministic teacher steps do.
 
-Salimans & Ho 2022 (arXiv:2202.00512), appendix G; in the x0 form of ProDiff (Huang et al. 2022, arXiv:2207.06389, §4.3).
-From x_t two DDIM steps of the teacher, t -> t' -> t'', give x''. The student's target is the x0 whose single DDIM
+Salimans & Ho 2022 (arXiv:2202.00512), appendix G; in the x0 form of ProDiff (Huang et al. 2022, arXiv:2207.06389,
+section 4.3). From x_t two DDIM steps of the teacher, t -> t' -> t'', give x''. The student's target is the x0 whose single DDIM
 step from (x_t, t) to t'' lands on the same x'':
 
     x0_target = (u'' - (s''/s) u) / (a'' - (s''/s) a),      u = x - b y
@@ -24,12 +24,19 @@ def ddim_step(path: AffinePath, x: Tensor, x0: Tensor, t: Tensor, r: Tensor, y: 
 
     Parameters
     ----------
+    path : AffinePath
+        The process.
     x, x0 : Tensor
         State at t and the estimate of the clean signal, [batch, ...].
     t, r : Tensor
         [batch].
     y : Tensor, optional
-        Degraded end of the path.
+        Degraded end of the path, shaped like x; None is 0.
+
+    Returns
+    -------
+    Tensor
+        State at r, of x's shape.
     """
     (a, b, s), (ar, br, sr) = (_coefficients(path, time, x) for time in (t, r))
     y = x.new_zeros(()) if y is None else y
@@ -45,10 +52,14 @@ def progressive_target(
     ----------
     teacher : callable
         `(x, t) -> x0_hat`, with t of shape [batch].
+    path : AffinePath
+        The process.
     x : Tensor
         [batch, ...], the state at t.
     t, t_mid, t_end : Tensor
         [batch], decreasing; t_end = 0 is exact.
+    y : Tensor, optional
+        Degraded end of the path, shaped like x; None is 0.
 
     Returns
     -------

@@ -25,7 +25,7 @@ def _start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def _finish(process, timeout=200):
+def _finish(process, timeout=400):
     out, error = process.communicate(timeout=timeout)
     assert process.returncode == 0, out + error
     return out
@@ -60,6 +60,7 @@ def test_help_of_a_job(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_and_resumed_ends_as_unbroken(in_folder):
     steps = [*SMALL, "trainer.max_steps=600", "trainer.log_every_n_steps=1", "logger=none"]
     process = _start("fit", *steps, "name=stopped")
@@ -67,7 +68,7 @@ def test_killed_and_resumed_ends_as_unbroken(in_folder):
         if line.startswith("step 20 "):
             process.send_signal(signal.SIGTERM)
             break
-    process.communicate(timeout=100)
+    process.communicate(timeout=400)
     assert process.returncode == 128 + signal.SIGTERM
     stopped = load_weights_only(f"runs/stopped/{LAST}")
     assert 20 <= stopped["global_step"] < 600
@@ -79,6 +80,7 @@ def test_killed_and_resumed_ends_as_unbroken(in_folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_fit_and_predict(in_folder):
     two = [*SMALL, "trainer=ddp", "logger=none"]
     _finish(_start("fit", *two, "trainer.max_epochs=2", "trainer.max_steps=-1"))
