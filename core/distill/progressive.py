@@ -1,8 +1,8 @@
 """Progressive distillation: one student step does what two deterministic teacher steps do.
 
 Salimans & Ho 2022 (arXiv:2202.00512), appendix G; in the x0 form of ProDiff (Huang et al. 2022, arXiv:2207.06389,
-section 4.3). From x_t two DDIM steps of the teacher, t -> t' -> t'', give x''. The student's target is the x0 whose single DDIM
-step from (x_t, t) to t'' lands on the same x'':
+section 4.3). From x_t two DDIM steps of the teacher, t -> t' -> t'', give x''. The student's target is the x0 whose
+single DDIM step from (x_t, t) to t'' lands on the same x'':
 
     x0_target = (u'' - (s''/s) u) / (a'' - (s''/s) a),      u = x - b y
 """
