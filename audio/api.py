@@ -31,6 +31,7 @@ from fewstep.core.build import build
 from fewstep.core.paths import AffinePath
 
 DEFAULT_VOICE = "kathleen-prodiff"
+BACKENDS = ("builtin", "espeak", "gruut")
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,21 @@ class TextToSpeech:
     """
 
     def __init__(
-        self, net: ProDiff, path: AffinePath, vocoder: nn.Module, *, steps: int, lexicon: Lexicon | None = None
+        self,
+        net: ProDiff,
+        path: AffinePath,
+        vocoder: nn.Module,
+        *,
+        steps: int,
+        lexicon: Lexicon | None = None,
+        backend: str = "builtin",
     ):
         if vocoder.mel != net.mel:
             raise ValueError(f"the vocoder reads {vocoder.mel}, the voice makes {net.mel}: they must be the same")
-        self.net, self.path, self.vocoder, self.default_steps, self.lexicon = net, path, vocoder, steps, lexicon
+        if backend not in BACKENDS:
+            raise ValueError(f"the front end is one of {', '.join(BACKENDS)}, got {backend!r}")
+        self.net, self.path, self.vocoder, self.default_steps = net, path, vocoder, steps
+        self.lexicon, self.backend = lexicon, backend
 
     @classmethod
     def load(
@@ -105,6 +116,7 @@ class TextToSpeech:
         vocoder: str | Path | None = None,
         device: str | torch.device = "cpu",
         lexicon: Lexicon | None = None,
+        backend: str = "builtin",
     ) -> TextToSpeech:
         """Load a voice.
 
@@ -118,6 +130,8 @@ class TextToSpeech:
             Where the networks run.
         lexicon : Lexicon, optional
             Pronunciations of your own words.
+        backend : {"builtin", "espeak", "gruut"}
+            Who pronounces words; the latter two are installations of your own.
 
         Raises
         ------
@@ -132,7 +146,7 @@ class TextToSpeech:
             made: nn.Module = GriffinLim(net.mel)
         else:
             made, _ = checkpoint.load(hub.resolve(wanted, kind="vocoder"), kind="vocoder", device=device)
-        return cls(net, build(config["path"]), made, steps=int(config["steps"]), lexicon=lexicon)
+        return cls(net, build(config["path"]), made, steps=int(config["steps"]), lexicon=lexicon, backend=backend)
 
     @property
     def sample_rate(self) -> int:
@@ -212,7 +226,7 @@ class TextToSpeech:
         spoken, unknown = 0, list[str]()
         for sentence in split_sentences(text):
             try:
-                phones = phonemize(sentence, lexicon=self.lexicon)
+                phones = phonemize(sentence, lexicon=self.lexicon, backend=self.backend)
             except EmptyText:
                 continue  # a lone dash or emoji between sentences
             new = [c for c in phones.unknown if c not in unknown]

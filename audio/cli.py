@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,6 +35,8 @@ def tts(argv: Sequence[str]) -> int:
     """
     args = _parser().parse_args(list(argv))
     document, lines = _texts(args)
+    if args.play:
+        _player()
     _require_writable(args.output, lines is not None)
     voice = _voice(args)
     if lines is None:
@@ -80,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal audio (default: 0)")
     parser.add_argument("--lexicon", metavar="FILE", help="pronunciations of your own words: WORD PH ON EZ, one a line")
+    parser.add_argument("--front-end", default="builtin", choices=("builtin", "espeak", "gruut"), help="who pronounces")
+    parser.add_argument("--play", action="store_true", help="play each file once it is written")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per file, with word timings")
@@ -137,7 +143,7 @@ def _voice(args: argparse.Namespace):
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {args.device} cannot be used here ({str(error).splitlines()[0]})") from error
     lexicon = Lexicon(Path(args.lexicon)) if args.lexicon else None
-    return TextToSpeech.load(args.voice, vocoder=args.vocoder, device=device, lexicon=lexicon)
+    return TextToSpeech.load(args.voice, vocoder=args.vocoder, device=device, lexicon=lexicon, backend=args.front_end)
 
 
 def _options(args: argparse.Namespace) -> dict:
@@ -173,8 +179,18 @@ def _free_names(folder: Path, lines: list[str]) -> Iterator[Path]:
         yield file
 
 
+def _player() -> list[str]:
+    """A program of this machine that plays a wav file."""
+    for command in (["ffplay", "-nodisp", "-autoexit", "-loglevel", "error"], ["aplay", "-q"], ["paplay"], ["afplay"]):
+        if shutil.which(command[0]):
+            return command
+    raise ValueError("--play needs ffplay, aplay, paplay or afplay, and none is installed")
+
+
 def _report(file: Path, speech, args: argparse.Namespace) -> None:
     speech.save(file)
+    if args.play:
+        subprocess.run([*_player(), str(file)], check=False)
     if speech.unknown:
         print(f"skipped characters: {' '.join(map(repr, speech.unknown))}", file=sys.stderr)
     acoustic = speech.acoustic_seconds / speech.seconds

@@ -55,7 +55,7 @@ class VocoderModule(lightning.LightningModule):
     ):
         super().__init__()
         self.automatic_optimization = False
-        self.generator, self.discriminators = generator, discriminators
+        self.generator, self.discriminators = generator.train(), discriminators.train()
         self.ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.learning_rate, self.adversarial_learning_rate = learning_rate, adversarial_learning_rate
         self.adversarial_start, self.total_steps = adversarial_start, total_steps
@@ -134,7 +134,7 @@ class AcousticModule(lightning.LightningModule):
         seed: int,
     ):
         super().__init__()
-        self.net, self.betas, self.seed = net, (float(betas[0]), float(betas[1])), seed
+        self.net, self.betas, self.seed = net.train(), (float(betas[0]), float(betas[1])), seed
         self.path = paths.vp_linear(*self.betas)
         self.learning_rate, self.total_steps = learning_rate, total_steps
         self.ema = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
@@ -164,12 +164,27 @@ class AcousticModule(lightning.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
         """Mel distance of generated to recorded speech, with recorded prosody, in one to four steps."""
+        self._measure(batch, "val")
+
+    def test_step(self, batch: dict[str, Tensor], index: int) -> None:
+        """The same on the held-out phrases."""
+        self._measure(batch, "test")
+
+    def _measure(self, batch: dict[str, Tensor], prefix: str) -> None:
+        target = self.ema.module.normalise(batch["mel"])
+        for steps in (1, 2, 4):
+            x0 = self._generate(batch, steps)
+            self.log(f"{prefix}/l1_{steps}", masked_mean((x0 - target).abs(), batch["frame_mask"]), prog_bar=True)
+
+    def predict_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """Log-mels [B, n_mels, T] of the held-out phrases with their recorded prosody, zero where padded."""
+        x0 = self._generate(batch, self.export_settings()["steps"])
+        return self.ema.module.denormalise(x0) * batch["frame_mask"]
+
+    def _generate(self, batch: dict[str, Tensor], steps: int) -> Tensor:
         net = self.ema.module
         cond = net.condition(batch["tokens"], self._prosody(net, batch))
-        target = net.normalise(batch["mel"])
-        for steps in (1, 2, 4):
-            x0, _ = generate(net, self.path, cond, steps=steps, seed=self.seed)
-            self.log(f"val/l1_{steps}", masked_mean((x0 - target).abs(), batch["frame_mask"]), prog_bar=True)
+        return generate(net, self.path, cond, steps=steps, seed=self.seed)[0]
 
     def export(self, folder: str) -> None:
         """Write the averaged net as `model.safetensors` and `config.yaml` into `folder`."""
@@ -238,6 +253,9 @@ class ProDiffStudentModule(AcousticModule):
         and checkpoints.
     steps : int
         Steps of the student; the teacher takes twice as many.
+    data_weight : float
+        Weight of the mel losses to the recording itself, beside the distance to the teacher's target; the paper's
+        student has none (0).
     """
 
     def __init__(
@@ -245,6 +263,7 @@ class ProDiffStudentModule(AcousticModule):
         *,
         teacher: str,
         steps: int = 2,
+        data_weight: float = 1.0,
         learning_rate: float = 2e-4,
         total_steps: int = 400,
         ema_decay: float = 0.99,
@@ -264,7 +283,7 @@ class ProDiffStudentModule(AcousticModule):
         )
         if steps < 1:
             raise ValueError(f"a student has at least one step, got steps={steps}")
-        self.steps = steps
+        self.steps, self.data_weight = steps, data_weight
         object.__setattr__(self, "teacher", loaded)  # not a sub-module: neither trained nor saved
 
     def on_fit_start(self) -> None:
@@ -286,8 +305,13 @@ class ProDiffStudentModule(AcousticModule):
         target = progressive_target(
             lambda x, t: self.teacher(x, t.float(), told), self.path, x, t, t - half, t - 2 * half
         )
-        loss = masked_mean((self.net(x, t, cond) - target).abs(), batch["frame_mask"])
+        guess = self.net(x, t, cond)
+        loss = masked_mean((guess - target).abs(), batch["frame_mask"])
         self.log("train/l1", loss)
+        if self.data_weight:
+            parts = mel_losses(guess, x0, batch["frame_mask"])
+            self.log_dict({f"train/data_{name}": value for name, value in parts.items()})
+            loss = loss + self.data_weight * torch.stack(list(parts.values())).sum()
         return loss
 
     def export_settings(self) -> dict:

@@ -151,7 +151,8 @@ class SpeechData(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if not self.utterances:
             split = split_by_phrase(read_metadata(self.folder)[0], **self.phrases)
-            self.utterances = {"train": self._load(split.train), "validation": self._load(split.validation)}
+            sides = {"train": split.train, "validation": split.validation, "test": split.test}
+            self.utterances = {side: self._load(items) for side, items in sides.items()}
 
     def _load(self, items: Sequence[Item]) -> list[Utterance]:
         ready = [item for item in items if is_aligned(item, self._cache)]
@@ -169,4 +170,13 @@ class SpeechData(lightning.LightningDataModule):
         return DataLoader(Utterances(train), batch_sampler=buckets, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(Utterances(self.utterances["validation"]), self.batch_size, collate_fn=collate)
+        return self._in_order("validation")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._in_order("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        return self._in_order("test")
+
+    def _in_order(self, side: str) -> DataLoader:
+        return DataLoader(Utterances(self.utterances[side]), self.batch_size, collate_fn=collate)

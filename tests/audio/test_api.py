@@ -118,6 +118,11 @@ def test_voice_and_vocoder_must_agree(tts):
         TextToSpeech(tts.net, tts.path, GriffinLim(MelSpec(hop=200)), steps=2)
 
 
+def test_unknown_front_end(tts):
+    with pytest.raises(ValueError, match="front end is one of builtin, espeak, gruut"):
+        TextToSpeech(tts.net, tts.path, tts.vocoder, steps=2, backend="festival")
+
+
 def test_no_other_name():
     with pytest.raises(AttributeError, match="Nothing"):
         fewstep.audio.Nothing  # noqa: B018

@@ -97,6 +97,23 @@ def test_wrong_usage_is_one_line_and_exit_2(tts, tmp_path, capsys, args, message
     assert not (tmp_path / "a.wav").exists()
 
 
+def test_play_runs_a_player_on_the_file(tts, tmp_path, monkeypatch):
+    player = tmp_path / "bin" / "aplay"
+    player.parent.mkdir()
+    player.write_text('#!/bin/sh\necho "$@" > "$(dirname "$0")/played"\n')
+    player.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{player.parent}:/bin:/usr/bin")
+    monkeypatch.setattr("shutil.which", lambda name: str(player) if name == "aplay" else None)
+    assert tts("Hello.", "-o", "a.wav", "--play") == 0
+    assert (tmp_path / "bin" / "played").read_text() == "-q a.wav\n"
+
+
+def test_play_without_a_player(tts, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert tts("Hello.", "-o", "a.wav", "--play") == 2
+    assert "--play needs" in capsys.readouterr().err
+
+
 def test_an_existing_file_survives_a_failure(tts, tmp_path):
     assert tts("Hello.", "-o", "a.wav") == 0
     before = (tmp_path / "a.wav").read_bytes()

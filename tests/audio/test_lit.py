@@ -12,11 +12,11 @@ from fewstep.audio.lit import ProDiffModule, ProDiffStudentModule, VocoderModule
 from fewstep.audio.models.discriminators import Discriminators
 
 
-def trainer(folder, steps, **options):
+def trainer(folder, steps, every=1, **options):
     return lightning.Trainer(
         accelerator="cpu", max_steps=steps, default_root_dir=folder, logger=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, reload_dataloaders_every_n_epochs=1,
-        callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=1)], **options,
+        callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=every)], **options,
     )  # fmt: skip
 
 
@@ -37,6 +37,7 @@ def checkpoint_of(folder):
     return torch.load(folder / "last.ckpt", weights_only=True)
 
 
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the second half writes elsewhere
 def test_teacher_learns_resumes_and_speaks(net, data, tmp_path):
     """Four steps in one go equal two steps, a stop and two more; what is exported can be loaded and speaks."""
     with torch.random.fork_rng():
@@ -48,13 +49,18 @@ def test_teacher_learns_resumes_and_speaks(net, data, tmp_path):
         trainer(tmp_path / "whole", 4).fit(whole, data["speech"]())
         trainer(tmp_path / "parts", 2).fit(make(), data["speech"]())
         resumed = make()
-        trainer(tmp_path / "parts", 4).fit(resumed, data["speech"](), ckpt_path=tmp_path / "parts" / "last.ckpt")
+        trainer(tmp_path / "rest", 4).fit(resumed, data["speech"](), ckpt_path=tmp_path / "parts" / "last.ckpt")
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=1e-4, atol=1e-6, msg=name)
     assert checkpoint_of(tmp_path / "whole")["global_step"] == 4
     statistics = data["speech"]()
     statistics.setup()
     assert tuple(whole.net.statistics[0].tolist()) == pytest.approx(statistics.statistics().mel)
+    tester = trainer(tmp_path / "test", 4)
+    (measured,) = tester.test(whole, data["speech"](), verbose=False)
+    assert measured.keys() == {"test/l1_1", "test/l1_2", "test/l1_4"}
+    (mels,) = tester.predict(whole, data["speech"]())
+    assert mels.shape[1] == 80
     whole.export(tmp_path / "voice")
     speech = TextToSpeech.load(tmp_path / "voice", vocoder="griffin-lim")("Hello.", steps=1)
     assert speech.wav.shape[-1] == speech.mel.shape[-1] * 256
@@ -91,7 +97,7 @@ def test_vocoder_trains_in_both_phases(vocoder, data, tmp_path):
     )
     before = copy.deepcopy(module.discriminators.state_dict())
     with torch.random.fork_rng():
-        trainer(tmp_path, -1, max_epochs=3).fit(module, data["vocoder"]())
+        trainer(tmp_path, -1, every=None, max_epochs=3).fit(module, data["vocoder"]())
     assert int(module.steps) >= 2
     assert any(not torch.equal(v, before[k]) for k, v in module.discriminators.state_dict().items())
     assert "state_dict" in checkpoint_of(tmp_path)
