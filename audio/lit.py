@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import lightning
 import torch
@@ -159,7 +160,9 @@ class AcousticModule(lightning.LightningModule):
         pitch = (batch["pitch"] - pitch_mean) / pitch_std * mask
         return Prosody(batch["durations"], pitch, batch["voiced"], (batch["energy"] - energy_mean) / energy_std * mask)
 
-    def on_train_batch_end(self, *args: object) -> None:
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Average right after the step, so that a checkpoint of this step has its average."""
+        super().optimizer_step(*args, **kwargs)
         self.ema.update_parameters(self.net)
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:

@@ -179,4 +179,4 @@ class SpeechData(lightning.LightningDataModule):
         return self._in_order("test")
 
     def _in_order(self, side: str) -> DataLoader:
-        return DataLoader(Utterances(self.utterances[side]), self.batch_size, collate_fn=collate)
+        return DataLoader(Utterances(self.utterances[side]), batch_size=self.batch_size, collate_fn=collate)
