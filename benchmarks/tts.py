@@ -31,7 +31,7 @@ STUDENT, TEACHER = "kathleen-prodiff", "kathleen-prodiff-teacher"
 Say = Callable[[str], Tensor]
 
 
-def rows(*, quick: bool = False, data: Path | None = None, progress: Callable | None = None) -> list[dict]:
+def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[str], None] | None = None) -> list[dict]:
     """The table of the benchmark."""
     threads = torch.get_num_threads()
     torch.set_flush_denormal(True)
@@ -52,7 +52,9 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable | 
     }
     judge = ClosedVocabularyRecogniser(phrase_list())
     wer, mcd = {}, {}
-    for name, (_, say) in (progress or iter)(list(systems.items())):
+    for name, (_, say) in systems.items():
+        if progress:
+            progress(name)
         spoken = {text: say(text) for text in phrases}
         wer[name] = _word_error_rate(judge, spoken, student.sample_rate)
         if recordings:
