@@ -154,7 +154,7 @@ def _options(args: argparse.Namespace) -> dict:
 def _speak_lines(voice, lines: list[str], args: argparse.Namespace) -> int:
     from fewstep.audio.text.frontend import EmptyText
 
-    failed = 0
+    failed, known = 0, set[str]()
     for number, (line, file) in enumerate(zip(lines, _free_names(args.output, lines), strict=False), start=1):
         try:
             speech = voice(line, **_options(args))
@@ -162,7 +162,7 @@ def _speak_lines(voice, lines: list[str], args: argparse.Namespace) -> int:
             failed += 1
             print(f"line {number} skipped: {error}", file=sys.stderr)
             continue
-        _report(file, speech, args)
+        _report(file, speech, args, known)
     if failed:
         print(f"{failed} of {len(lines)} lines failed", file=sys.stderr)
     return 1 if failed else 0
@@ -187,12 +187,15 @@ def _player() -> list[str]:
     raise ValueError("--play needs ffplay, aplay, paplay or afplay, and none is installed")
 
 
-def _report(file: Path, speech, args: argparse.Namespace) -> None:
+def _report(file: Path, speech, args: argparse.Namespace, known: set[str] | None = None) -> None:
+    """Write one file and tell about it; characters in `known` were named before and are not named again."""
     speech.save(file)
     if args.play:
         subprocess.run([*_player(), str(file)], check=False)
-    if speech.unknown:
-        print(f"skipped characters: {' '.join(map(repr, speech.unknown))}", file=sys.stderr)
+    known = set() if known is None else known
+    if new := [c for c in speech.unknown if c not in known]:
+        print(f"skipped characters: {' '.join(map(repr, new))}", file=sys.stderr)
+        known.update(new)
     acoustic = speech.acoustic_seconds / speech.seconds
     facts = {
         "file": str(file),

@@ -42,6 +42,7 @@ def read_audio(file: str | Path, sample_rate: int | None = None) -> tuple[Tensor
         data, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise ValueError(f"{file}: cannot be read as audio ({error})") from error
+    _require_whole(file)
     if len(data) == 0:
         raise ValueError(f"{file}: holds no samples (empty or truncated)")
     if not np.isfinite(data).all():
@@ -50,6 +51,15 @@ def read_audio(file: str | Path, sample_rate: int | None = None) -> tuple[Tensor
     if sample_rate is None or sample_rate == rate:
         return wav, rate
     return resample(wav, rate, sample_rate), sample_rate
+
+
+def _require_whole(file: Path) -> None:
+    """libsndfile reads a cut-off RIFF file without a word; its header says how long it should be."""
+    with open(file, "rb") as stream:
+        magic, size = stream.read(4), int.from_bytes(stream.read(4), "little")
+    streamed = size in (0, 0xFFFFFFFF)  # written to a pipe, length unknown
+    if magic == b"RIFF" and not streamed and file.stat().st_size < size:
+        raise ValueError(f"{file}: is truncated (its header promises {size + 8} bytes, it has {file.stat().st_size})")
 
 
 def resample(wav: Tensor, rate: int, new_rate: int) -> Tensor:

@@ -42,7 +42,7 @@ def test_everything_is_inside_the_namespace(names):
 
 
 def test_every_module_and_data_file_is_there(names):
-    suffixes = {".py", ".yaml", ".safetensors", ".md", ".xz"}
+    suffixes = {".py", ".yaml", ".safetensors", ".md", ".xz", ".txt"}
     expected = {
         f"fewstep/{file.relative_to(ROOT).as_posix()}"
         for room in ("core", "audio", "configs", "weights", "benchmarks")

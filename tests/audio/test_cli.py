@@ -57,6 +57,12 @@ def test_standard_input_as_one_document(tts, tmp_path, monkeypatch):
     assert (tmp_path / "all.wav").exists()
 
 
+def test_unknown_characters_are_named_once_for_a_whole_file(tts, tmp_path, capsys):
+    (tmp_path / "in.txt").write_text("One 中.\nTwo 中.\n", encoding="utf-8")
+    assert tts("--file", "in.txt", "-o", "out") == 0
+    assert capsys.readouterr().err.count("中") == 1
+
+
 def test_emoji_and_control_characters_are_named_once(tts, capsys):
     assert tts("Hello 中 there 中\x07!", "-o", "a.wav") == 0
     assert capsys.readouterr().err.count("中") == 1

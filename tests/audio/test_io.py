@@ -49,6 +49,15 @@ def test_empty(tmp_path):
         read_audio(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_truncated(tmp_path, suffix):
+    file = tmp_path / f"a{suffix}"
+    soundfile.write(file, np.random.default_rng(0).standard_normal(48000) * 0.1, 48000)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match="truncated|cannot be read as audio"):
+        read_audio(file)
+
+
 def test_nan(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array([0.0, np.nan, 0.1], np.float32), 8000, subtype="FLOAT")
     with pytest.raises(ValueError, match="NaN or infinite"):
