@@ -14,12 +14,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fewstep.audio import losses
 from fewstep.audio.mel import mel_spectrogram
-from fewstep.audio.models.condition import Prosody
+from fewstep.audio.models.condition import Condition, Prosody
 from fewstep.audio.models.generate import generate
 from fewstep.audio.models.prodiff import ProDiff
 from fewstep.audio.models.tts_losses import duration_losses, masked_mean, mel_losses, prosody_losses
 from fewstep.core import checkpoint, hub, paths
-from fewstep.core.distill.progressive import progressive_target
+from fewstep.core.distill.progressive import ddim_step, progressive_target
 
 
 class VocoderModule(lightning.LightningModule):
@@ -259,6 +259,9 @@ class ProDiffStudentModule(AcousticModule):
     data_weight : float
         Weight of the mel losses to the recording itself, beside the distance to the teacher's target; the paper's
         student has none (0).
+    on_policy : bool
+        Reach later times by the student's own steps from the prior, as it will when it speaks; otherwise (the paper)
+        by adding noise to the recording, which tells the net more than it will be told.
     """
 
     def __init__(
@@ -266,7 +269,8 @@ class ProDiffStudentModule(AcousticModule):
         *,
         teacher: str,
         steps: int = 2,
-        data_weight: float = 1.0,
+        data_weight: float = 4.0,
+        on_policy: bool = True,
         learning_rate: float = 2e-4,
         total_steps: int = 400,
         ema_decay: float = 0.99,
@@ -286,7 +290,7 @@ class ProDiffStudentModule(AcousticModule):
         )
         if steps < 1:
             raise ValueError(f"a student has at least one step, got steps={steps}")
-        self.steps, self.data_weight = steps, data_weight
+        self.steps, self.data_weight, self.on_policy = steps, data_weight, on_policy
         object.__setattr__(self, "teacher", loaded)  # not a sub-module: neither trained nor saved
 
     def on_fit_start(self) -> None:
@@ -301,10 +305,10 @@ class ProDiffStudentModule(AcousticModule):
         number = torch.randint(1, self.steps + 1, (len(x0),), generator=generator, device=self.device)
         t, half = number / self.steps, 0.5 / self.steps
         eps = torch.randn(x0.shape, generator=generator, device=self.device)
-        x = self.path.sample(x0, eps, t)
         with torch.no_grad():
             cond = self.teacher.condition(batch["tokens"], self._prosody(self.teacher, batch))
             told = self.teacher.prepare(cond)
+            x = self._roll(x0, eps, number, cond) if self.on_policy else self.path.sample(x0, eps, t)
         target = progressive_target(
             lambda x, t: self.teacher(x, t.float(), told), self.path, x, t, t - half, t - 2 * half
         )
@@ -316,6 +320,16 @@ class ProDiffStudentModule(AcousticModule):
             self.log_dict({f"train/data_{name}": value for name, value in parts.items()})
             loss = loss + self.data_weight * torch.stack(list(parts.values())).sum()
         return loss
+
+    def _roll(self, x0: Tensor, eps: Tensor, number: Tensor, cond: Condition) -> Tensor:
+        """States at times number / steps, reached from the prior by the student's own DDIM steps."""
+        everyone = torch.ones_like(number, dtype=x0.dtype)
+        x, told = self.path.sample(x0, eps, everyone), self.net.prepare(cond)
+        for k in range(self.steps, 1, -1):
+            t, r = everyone * k / self.steps, everyone * (k - 1) / self.steps
+            stepped = ddim_step(self.path, x, self.net(x, t, told), t, r)
+            x = torch.where((number < k)[:, None, None], stepped, x)
+        return x
 
     def export_settings(self) -> dict:
         return self._path_config() | {"steps": self.steps}

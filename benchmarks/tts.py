@@ -19,9 +19,10 @@ from fewstep.audio.api import TextToSpeech
 from fewstep.audio.data.features import normalise_loudness, read_metadata
 from fewstep.audio.data.split import split_by_phrase
 from fewstep.audio.io import read_audio
-from fewstep.audio.mel import mel_spectrogram
+from fewstep.audio.mel import MelSpec, mel_spectrogram
 from fewstep.audio.metrics import ClosedVocabularyRecogniser, mel_cepstral_distortion, spoken_words, word_errors
 from fewstep.audio.models.generate import generate
+from fewstep.audio.models.griffin_lim import GriffinLim
 from fewstep.audio.text.frontend import phonemize
 from fewstep.audio.text.symbols import INDEX
 
@@ -41,7 +42,9 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
     systems: dict[str, tuple[int | None, Say]] = {}
     if recordings:
         systems["recording"] = (None, lambda text: recordings[text])
-        systems["vocoded recording"] = (None, lambda text: _copy(student, recordings[text]))
+        plain = GriffinLim(student.net.mel)
+        systems["vocoded recording"] = (None, lambda text: _copy(student.vocoder, recordings[text], student.net.mel))
+        systems["recording through Griffin-Lim"] = (None, lambda text: _copy(plain, recordings[text], student.net.mel))
     systems |= {
         "teacher, 4 steps": (4, _speaker(teacher, 4)),
         "teacher, 4 steps, stochastic": (4, _speaker(teacher, 4, stochastic=True)),
@@ -87,8 +90,8 @@ def _recordings(data: Path, phrases: list[str], rate: int) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def _copy(voice: TextToSpeech, wav: Tensor) -> Tensor:
-    return voice.vocoder(mel_spectrogram(wav[None], voice.net.mel))[0]
+def _copy(vocoder: torch.nn.Module, wav: Tensor, spec: MelSpec) -> Tensor:
+    return vocoder(mel_spectrogram(wav[None], spec))[0]
 
 
 def _speaker(voice: TextToSpeech, steps: int, *, stochastic: bool = False, stop: int | None = None) -> Say:
