@@ -113,3 +113,19 @@ def test_batches_hold_similar_lengths_and_every_item_once():
     assert sorted(spread)[len(spread) // 2] < 1.4
     assert list(LengthBuckets(lengths, 8, (0, 1))) == buckets
     assert list(LengthBuckets(lengths, 8, (0, 2))) != buckets
+
+
+def test_the_students_own_steps_lead_to_where_it_is_taught(voice_folder):
+    """Items taught at t = 1 stay at the prior; those at t = 1/2 are where one of the student's steps leads."""
+    student = ProDiffStudentModule(teacher=str(voice_folder / "voice"), steps=2)
+    student.net.eval()
+    cond = student.net.condition(torch.tensor([[1, 20, 30, 4]] * 2))
+    x0, eps = torch.randn(2, 2, 80, cond.frames.shape[-1], generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        x = student._roll(x0, eps, torch.tensor([2, 1]), cond)
+        prior = student.path.sample(x0, eps, torch.ones(2))
+        guess = student.net(prior, torch.ones(2), cond)
+    torch.testing.assert_close(x[0], prior[0])
+    (a, _, s), (ar, _, sr) = (student.path.coefficients(t) for t in (1.0, 0.5))
+    wanted = ar * guess[1] + sr / s * (prior[1] - a * guess[1])
+    torch.testing.assert_close(x[1], wanted.float(), rtol=1e-4, atol=1e-5)
