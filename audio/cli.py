@@ -34,16 +34,15 @@ def tts(argv: Sequence[str]) -> int:
         For wrong usage, before anything is written.
     """
     args = _parser().parse_args(list(argv))
-    document, lines = _texts(args)
+    texts, one_by_one = _texts(args)
     if args.play:
         _player()
-    _require_writable(args.output, lines is not None)
+    _require_writable(args.output, one_by_one)
     voice = _voice(args)
-    if lines is None:
-        assert document is not None  # _texts gives one of the two
-        _report(args.output, voice(document, **_options(args)), args)
-        return 0
-    return _speak_lines(voice, lines, args)
+    if one_by_one:
+        return _speak_lines(voice, texts, args)
+    _report(args.output, voice(texts[0], **_options(args)), args)
+    return 0
 
 
 def demo(out: Path) -> dict:
@@ -92,14 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _texts(args: argparse.Namespace) -> tuple[str | None, list[str] | None]:
-    """The document to say as one, or the lines to say one by one."""
+def _texts(args: argparse.Namespace) -> tuple[list[str], bool]:
+    """One document, or lines that become a file each (True)."""
     if (args.text is None) == (args.file is None):
         raise ValueError("give either a text or --file FILE (- for standard input)")
     if args.text is not None:
         if args.output.suffix.lower() != ".wav":
             raise ValueError(f"-o wants a .wav file for one text, got {args.output}")
-        return args.text, None
+        return [args.text], False
     content = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
     try:
         document = content.decode("utf-8-sig")
@@ -108,8 +107,8 @@ def _texts(args: argparse.Namespace) -> tuple[str | None, list[str] | None]:
     if not document.strip():
         raise ValueError(f"{'standard input' if args.file == '-' else args.file} holds no text")
     if args.output.suffix.lower() == ".wav":
-        return document, None
-    return None, [line.strip() for line in document.splitlines() if line.strip()]
+        return [document], False
+    return [line.strip() for line in document.splitlines() if line.strip()], True
 
 
 def _require_writable(output: Path, is_folder: bool) -> None:

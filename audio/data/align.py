@@ -7,13 +7,12 @@ tokens (START, space, punctuation) get the silence at their place, which is ofte
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from fewstep.audio.data.features import Item, Skipped, save_npz
+from fewstep.audio.data.features import Item, Skipped, for_each, save_npz
 from fewstep.audio.io import resample
 from fewstep.audio.mel import MelSpec
 from fewstep.audio.text.frontend import words_with_variants
@@ -135,17 +134,7 @@ def align_all(
     items: list[Item], spec: MelSpec, cache: Path, *, workers: int = 1, progress: bool = True
 ) -> list[Skipped]:
     """Fill the cache with durations for every item with a waveform; return those that failed, with the reason."""
-    from rich.progress import Progress
-
     missing = [i for i in items if (cache / f"{i.name}.audio.npz").exists() and not is_aligned(i, cache)]
-    skipped: list[Skipped] = []
-    if not missing:
-        return skipped
-    with Progress(disable=not progress) as bar, ProcessPoolExecutor(workers) as pool:
-        task = bar.add_task("phone durations", total=len(missing))
-        jobs = {pool.submit(_align_item, item, spec, cache): item for item in missing}
-        for job in as_completed(jobs):
-            bar.advance(task)
-            if (error := job.exception()) is not None:
-                skipped.append(Skipped(jobs[job].name, str(error)))
-    return sorted(skipped, key=lambda s: s.name)
+    return for_each(
+        missing, functools.partial(_align_item, spec=spec, cache=cache), "phone durations", workers, progress
+    )

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -136,18 +138,23 @@ def extract_all(
     items: list[Item], spec: MelSpec, cache: Path, *, workers: int = 1, progress: bool = True
 ) -> list[Skipped]:
     """Fill the cache for every item that is not there yet; return the items that failed, with the reason."""
-    from rich.progress import Progress
-
     cache.mkdir(parents=True, exist_ok=True)
     missing = [item for item in items if not (cache / f"{item.name}.audio.npz").exists()]
+    return for_each(missing, partial(_extract, spec=spec, cache=cache), "waveforms and pitch", workers, progress)
+
+
+def for_each(items: list[Item], job: Callable[[Item], None], label: str, workers: int, progress: bool) -> list[Skipped]:
+    """Run a picklable `job` on every item in `workers` processes with a progress bar; return those that failed."""
+    from rich.progress import Progress
+
     skipped: list[Skipped] = []
-    if not missing:
+    if not items:
         return skipped
     with Progress(disable=not progress) as bar, ProcessPoolExecutor(workers) as pool:
-        task = bar.add_task("waveforms and pitch", total=len(missing))
-        jobs = {pool.submit(_extract, item, spec, cache): item for item in missing}
-        for job in as_completed(jobs):
+        task = bar.add_task(label, total=len(items))
+        jobs = {pool.submit(job, item): item for item in items}
+        for done in as_completed(jobs):
             bar.advance(task)
-            if (error := job.exception()) is not None:
-                skipped.append(Skipped(jobs[job].name, str(error)))
+            if (error := done.exception()) is not None:
+                skipped.append(Skipped(jobs[done].name, str(error)))
     return sorted(skipped, key=lambda s: s.name)
