@@ -71,16 +71,27 @@ def _filters(spec: MelSpec) -> Tensor:
     return torch.from_numpy(bank)
 
 
+@functools.lru_cache(maxsize=16)
+def _inverse_filters(spec: MelSpec) -> Tensor:
+    return torch.linalg.pinv(_filters(spec).double()).float()
+
+
+def stft(wav: Tensor, spec: MelSpec) -> Tensor:
+    """Complex STFT of `wav` [batch, n] as [batch, n_fft // 2 + 1, n // hop]; short audio is padded with zeros."""
+    pad = (spec.n_fft - spec.hop) // 2
+    sides = (pad, spec.n_fft - spec.hop - pad)
+    wav = torch.nn.functional.pad(wav, sides, mode="reflect" if wav.shape[-1] > max(sides) else "constant")
+    window = torch.hann_window(spec.win, device=wav.device)
+    return torch.stft(wav, spec.n_fft, spec.hop, spec.win, window, center=False, return_complex=True)
+
+
 def magnitude(wav: Tensor, spec: MelSpec) -> Tensor:
     """Magnitude STFT of `wav` [..., n] as [..., n_fft // 2 + 1, n // hop], float32."""
     pad = (spec.n_fft - spec.hop) // 2
     if wav.shape[-1] <= pad:
         raise ValueError(f"audio of {wav.shape[-1]} samples is too short: more than {pad} are needed")
-    flat = wav.reshape(-1, wav.shape[-1]).float()
-    flat = torch.nn.functional.pad(flat, (pad, spec.n_fft - spec.hop - pad), mode="reflect")
-    window = torch.hann_window(spec.win, device=wav.device)
-    stft = torch.stft(flat, spec.n_fft, spec.hop, spec.win, window, center=False, return_complex=True)
-    power = stft.real.square() + stft.imag.square()
+    spectrum = stft(wav.reshape(-1, wav.shape[-1]).float(), spec)
+    power = spectrum.real.square() + spectrum.imag.square()
     return (power + 1e-9).sqrt().reshape(*wav.shape[:-1], power.shape[-2], power.shape[-1])
 
 
@@ -112,5 +123,4 @@ def mel_spectrogram(wav: Tensor, spec: MelSpec) -> Tensor:
 def mel_to_magnitude(mel: Tensor, spec: MelSpec) -> Tensor:
     """Least-squares magnitude spectrum [..., n_fft // 2 + 1, frames] of a log-mel spectrogram (for Griffin-Lim)."""
     linear = mel.exp() if spec.log == "ln" else torch.pow(10.0, mel)
-    inverse = torch.linalg.pinv(_filters(spec).double()).float().to(mel.device)
-    return (inverse @ linear).clamp(min=0.0)
+    return (_inverse_filters(spec).to(mel.device) @ linear).clamp(min=0.0)

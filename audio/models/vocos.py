@@ -13,7 +13,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
-from fewstep.audio.mel import MelSpec
+from fewstep.audio.mel import MelSpec, mel_to_magnitude, stft
 
 
 class ConvNeXtBlock(nn.Module):
@@ -64,14 +64,28 @@ class Vocos(nn.Module):
         Width of the residual stream, of the MLPs, and the number of ConvNeXt blocks.
     mel : mapping or MelSpec, optional
         The spectrogram that it reads; also sets n_fft and hop of the head.
+    refine : int
+        Fast Griffin-Lim iterations (Perraudin et al. 2013) after the net, outside training: they start from the net's
+        phases and make them agree with the magnitudes that the mel itself gives.
 
     Notes
     -----
     `forward(mel [B, n_mels, T])` gives wav [B, T * hop]. The magnitude is exp(head) clipped at 100 (paper, §3.2).
     """
 
-    def __init__(self, *, channels: int = 256, hidden: int = 768, layers: int = 6, mel: dict | MelSpec | None = None):
+    def __init__(
+        self,
+        *,
+        channels: int = 256,
+        hidden: int = 768,
+        layers: int = 6,
+        mel: dict | MelSpec | None = None,
+        refine: int = 0,
+    ):
         super().__init__()
+        if refine < 0:
+            raise ValueError(f"refine is a number of iterations, 0 or more, got {refine}")
+        self.refine = refine
         self.mel = mel if isinstance(mel, MelSpec) else MelSpec(**(mel or {}))
         self.embed = nn.Conv1d(self.mel.n_mels, channels, 7, padding=3)
         self.norm = nn.LayerNorm(channels, eps=1e-6)
@@ -85,7 +99,7 @@ class Vocos(nn.Module):
         """Keyword arguments that rebuild this module."""
         block = self.blocks[0]
         sizes = {"channels": self.norm.normalized_shape[0], "hidden": block.up.out_features, "layers": len(self.blocks)}
-        return sizes | {"mel": asdict(self.mel)}
+        return sizes | {"mel": asdict(self.mel), "refine": self.refine}
 
     def spectrum(self, mel: Tensor) -> Tensor:
         """Complex STFT [B, F, T] of the waveform to be."""
@@ -97,7 +111,24 @@ class Vocos(nn.Module):
         return torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
 
     def forward(self, mel: Tensor) -> Tensor:
-        return self.istft(self.spectrum(mel))
+        spectrum = self.spectrum(mel)
+        if self.refine and not self.training:
+            spectrum = self._refined(spectrum, mel_to_magnitude(mel, self.mel))
+        return self.istft(spectrum)
+
+    def _refined(self, spectrum: Tensor, target: Tensor, momentum: float = 0.99) -> Tensor:
+        previous = torch.zeros_like(spectrum)
+        spectrum = target * unit(spectrum)
+        for _ in range(self.refine):
+            consistent = stft(self.istft(spectrum), self.mel)
+            spectrum = target * unit(consistent - momentum / (1 + momentum) * previous)
+            previous = consistent
+        return spectrum
+
+
+def unit(spectrum: Tensor) -> Tensor:
+    """Phase factors of a complex tensor."""
+    return spectrum / spectrum.abs().clamp(min=1e-12)
 
 
 def _initialise(module: nn.Module) -> None:

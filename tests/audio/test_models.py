@@ -151,6 +151,29 @@ def test_frames_become_hops(vocoder, frames):
         assert torch.isfinite(wav).all()
 
 
+def test_refining_brings_the_mel_nearer(vocoder):
+    time = torch.arange(256 * 60) / SPEC.sample_rate
+    wav = sum(0.1 * torch.sin(2 * math.pi * f * time) for f in (220, 440, 1500, 3000))[None]
+    mel = mel_spectrogram(wav, SPEC)
+    loud = mel > mel.max() - 3
+    errors = []
+    for iterations in (0, 2, 20):
+        vocoder.refine = iterations
+        errors.append((mel_spectrogram(vocoder(mel), SPEC) - mel)[loud].abs().mean().item())
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.3
+
+
+def test_refining_is_for_listening_only(vocoder):
+    mel = noise(1, 80, 20) - 5
+    plain = vocoder(mel)
+    vocoder.refine = 3
+    assert not torch.allclose(vocoder(mel), plain)
+    torch.testing.assert_close(vocoder.train()(mel), plain)
+    with pytest.raises(ValueError, match="refine is a number of iterations"):
+        Vocos(refine=-1)
+
+
 def test_griffin_lim_keeps_the_spectrogram():
     time = torch.arange(256 * 60) / SPEC.sample_rate
     wav = sum(0.1 * torch.sin(2 * math.pi * f * time) for f in (220, 440, 1500, 3000))[None]
