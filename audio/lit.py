@@ -269,7 +269,7 @@ class ProDiffStudentModule(AcousticModule):
         *,
         teacher: str,
         steps: int = 2,
-        X,
+        data_weight: float = 10.0,
         on_policy: bool = True,
         learning_rate: float = 2e-4,
         total_steps: int = 400,
