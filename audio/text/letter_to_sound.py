@@ -59,7 +59,7 @@ class JointModel:
                 beam = self._extend(beam, letter)
         finished = [(score + self._log_p(history, END), stresses, history) for score, history, stresses in beam]
         stressed = [item for item in finished if item[1] == 1] or finished
-        return tuple(phone for code in max(stressed)[2][1:] for phone in self._units[code][1])
+        return with_stress(tuple(phone for code in max(stressed)[2][1:] for phone in self._units[code][1]))
 
     def _extend(self, beam: list[tuple[float, str, int]], letter: str) -> list[tuple[float, str, int]]:
         """Append each unit of a letter to each hypothesis; keep the best of those that share their future."""
@@ -128,6 +128,15 @@ def default_model() -> JointModel:
 
 
 @lru_cache(maxsize=4096)
+def with_stress(phones: Pronunciation) -> Pronunciation:
+    """The same phones; if no vowel has primary stress, the first one gets it."""
+    vowels = [i for i, phone in enumerate(phones) if phone[-1] in "012"]
+    if not vowels or any(phones[i].endswith("1") for i in vowels):
+        return phones
+    first = vowels[0]
+    return (*phones[:first], phones[first][:-1] + "1", *phones[first + 1 :])
+
+
 def letter_to_sound(word: str) -> Pronunciation:
     """Return phones for any word of letters.
 

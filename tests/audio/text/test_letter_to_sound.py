@@ -38,6 +38,11 @@ def test_any_letters_give_phones_with_at_most_one_primary_stress(word):
         assert sum(phone.endswith("1") for phone in phones) == (not set(phones) <= set(CONSONANTS))
 
 
+@pytest.mark.parametrize("word", ["bxuccg", "ub", "zzu"])
+def test_a_lone_vowel_is_stressed(word):
+    assert sum(phone.endswith("1") for phone in letter_to_sound(word)) == 1
+
+
 def test_a_word_without_vowels_is_spelled():
     assert letter_to_sound("xkd") == ("EH1", "K", "S", "K", "EY1", "D", "IY1")
 
