@@ -32,6 +32,8 @@ class VocoderModule(lightning.LightningModule):
     ----------
     generator, discriminators : nn.Module
         `generator(mel) -> wav` with a `mel` spec; `discriminators(wav) -> judgements`.
+    start : str or None
+        A vocoder (a name that ships, a folder or a hub id) to go on from, instead of `generator`.
     adversarial_start : int
         Generator step at which the discriminators come in.
     total_steps : int
@@ -43,7 +45,8 @@ class VocoderModule(lightning.LightningModule):
     def __init__(
         self,
         *,
-        generator: nn.Module,
+        generator: nn.Module | None = None,
+        start: str | None = None,
         discriminators: nn.Module,
         learning_rate: float = 5e-4,
         adversarial_learning_rate: float = 2e-4,
@@ -56,6 +59,11 @@ class VocoderModule(lightning.LightningModule):
     ):
         super().__init__()
         self.automatic_optimization = False
+        if start is not None:
+            generator, _ = checkpoint.load(hub.resolve(start, kind="vocoder"), kind="vocoder")
+            generator.requires_grad_(True)
+        if generator is None:
+            raise ValueError("a vocoder needs `generator`, or `start` (a vocoder to go on from), got neither")
         self.generator, self.discriminators = generator.train(), discriminators.train()
         self.ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.learning_rate, self.adversarial_learning_rate = learning_rate, adversarial_learning_rate
@@ -119,6 +127,12 @@ class VocoderModule(lightning.LightningModule):
         """Write the averaged generator as `model.safetensors` and `config.yaml` into `folder`."""
         model = {"_target_": "fewstep.audio.models.vocos.Vocos", **self.generator.config()}
         checkpoint.export(folder, self.ema.module, {"kind": "vocoder", "model": model})
+
+
+def load_voice(name: str) -> tuple[ProDiff, tuple[float, float]]:
+    """The net of a voice (a name that ships, a folder or a hub id) and the betas of its path."""
+    net, config = checkpoint.load(hub.resolve(name, kind="tts"), kind="tts")
+    return net, (config["path"]["beta_min"], config["path"]["beta_max"])
 
 
 class AcousticModule(lightning.LightningModule):
@@ -206,24 +220,40 @@ class AcousticModule(lightning.LightningModule):
 
 
 class ProDiffModule(AcousticModule):
-    """The teacher: every loss of the paper, times spread evenly over (0, 1]."""
+    """The teacher: every loss of the paper, times spread evenly over (0, 1].
+
+    Parameters
+    ----------
+    net : ProDiff
+        What learns, unless `start` is given.
+    start : str or None
+        A voice (a name that ships, a folder or a hub id) to go on from instead, with its sizes, its path and its
+        mel statistics: to train it longer, or to adapt it to another speaker.
+    """
 
     def __init__(
         self,
         *,
-        net: ProDiff,
+        net: ProDiff | None = None,
+        start: str | None = None,
         betas: tuple[float, float] = (0.1, 20.0),
         learning_rate: float = 1e-3,
         total_steps: int = 2000,
         ema_decay: float = 0.995,
         seed: int = 0,
     ):
+        if start is not None:
+            net, betas = load_voice(start)
+            net.requires_grad_(True)
+        if net is None:
+            raise ValueError("a teacher needs `net`, or `start` (a voice to go on from), got neither")
         super().__init__(
             net=net, betas=betas, learning_rate=learning_rate, total_steps=total_steps, ema_decay=ema_decay, seed=seed
         )
+        self.has_statistics = start is not None
 
     def on_fit_start(self) -> None:
-        if self.global_step == 0:
+        if self.global_step == 0 and not self.has_statistics:
             values = self.trainer.datamodule.statistics()
             self.net.set_statistics(values)
             self.ema.module.set_statistics(values)
@@ -276,8 +306,7 @@ class ProDiffStudentModule(AcousticModule):
         ema_decay: float = 0.99,
         seed: int = 0,
     ):
-        loaded, config = checkpoint.load(hub.resolve(teacher, kind="tts"), kind="tts")
-        betas = (config["path"]["beta_min"], config["path"]["beta_max"])
+        loaded, betas = load_voice(teacher)
         student = copy.deepcopy(loaded).requires_grad_(True)
         student.condition_net.requires_grad_(False)
         super().__init__(

@@ -44,6 +44,28 @@ def mel_cepstral_distortion(wav: Tensor, reference: Tensor, spec: MelSpec) -> fl
     return float(10 / math.log(10) * math.sqrt(2) * distances.mean())
 
 
+def variance_loss(wav: Tensor, reference: Tensor, spec: MelSpec) -> float:
+    """How much less the cepstrum moves over time than the reference's, in dB: 0 is as lively, more is over-smoothed.
+
+    The mean over k = 1 .. 13 of 10 log10 of the ratio of the variances over the louder frames ("global variance",
+    Toda & Tokuda 2007, doi:10.1093/ietisy/e90-d.5.816). Distortion alone rewards averages; this punishes them.
+
+    Parameters
+    ----------
+    wav, reference : Tensor
+        [n] at `spec.sample_rate`; they need not be aligned.
+    spec : MelSpec
+        The spectrogram that the cepstra are taken from.
+    """
+    ours, theirs = (_lively_variance(w, spec) for w in (wav, reference))
+    return float(np.mean(10 * np.log10(theirs / ours)))
+
+
+def _lively_variance(wav: Tensor, spec: MelSpec) -> np.ndarray:
+    level = mel_spectrogram(wav, spec).mean(dim=0).numpy()
+    return mel_cepstrum(wav, spec)[level > np.median(level)].var(axis=0) + 1e-12
+
+
 class ClosedVocabularyRecogniser:
     """pocketsphinx with a loop over the words of given sentences: every word may follow every word.
 

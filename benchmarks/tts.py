@@ -1,8 +1,8 @@
 """Text to speech: intelligible, faithful, fast, and is distillation worth it? Teacher against student by steps.
 
 Word errors come from a recogniser with a loop over the closed vocabulary of the 40 held-out phrases; mel-cepstral
-distortion is taken to the first recording of each phrase after time warping. Without `data` there are no recordings,
-so only the synthesised rows and no distortion. `data` is an LJSpeech-style folder or one with speech/kathleen in it.
+distortion and spectral flatness over time are taken to the first recording of each phrase. Figures of synthesised
+speech are means over the seeds of the noise. Without `data` there are no recordings, so only the synthesised rows. `data` is an LJSpeech-style folder or one with speech/kathleen in it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,22 @@ from fewstep.audio.data.features import normalise_loudness, read_metadata
 from fewstep.audio.data.split import split_by_phrase
 from fewstep.audio.io import read_audio
 from fewstep.audio.mel import MelSpec, mel_spectrogram
-from fewstep.audio.metrics import ClosedVocabularyRecogniser, mel_cepstral_distortion, spoken_words, word_errors
+from fewstep.audio.metrics import (
+    ClosedVocabularyRecogniser,
+    mel_cepstral_distortion,
+    spoken_words,
+    variance_loss,
+    word_errors,
+)
 from fewstep.audio.models.generate import generate
 from fewstep.audio.models.griffin_lim import GriffinLim
 from fewstep.audio.text.frontend import phonemize
 from fewstep.audio.text.symbols import INDEX
 
-SEED = 0
+SEEDS = (0, 1, 2)
 STUDENT, TEACHER = "kathleen-prodiff", "kathleen-prodiff-teacher"
 
-Say = Callable[[str], Tensor]
+Say = Callable[[str, int], Tensor]  # text, seed -> wav [n]
 
 
 def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[str], None] | None = None) -> list[dict]:
@@ -41,10 +47,10 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
     recordings = _recordings(data, phrases, student.sample_rate) if data else {}
     systems: dict[str, tuple[int | None, Say]] = {}
     if recordings:
-        systems["recording"] = (None, lambda text: recordings[text])
-        plain = GriffinLim(student.net.mel)
-        systems["vocoded recording"] = (None, lambda text: _copy(student.vocoder, recordings[text], student.net.mel))
-        systems["recording through Griffin-Lim"] = (None, lambda text: _copy(plain, recordings[text], student.net.mel))
+        spec, plain = student.net.mel, GriffinLim(student.net.mel)
+        systems["recording"] = (None, lambda text, seed: recordings[text])
+        systems["vocoded recording"] = (None, lambda text, seed: _copy(student.vocoder, recordings[text], spec))
+        systems["recording through Griffin-Lim"] = (None, lambda text, seed: _copy(plain, recordings[text], spec))
     systems |= {
         "teacher, 4 steps": (4, _speaker(teacher, 4)),
         "teacher, 4 steps, stochastic": (4, _speaker(teacher, 4, stochastic=True)),
@@ -54,17 +60,20 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
         "student, 1 step": (1, _speaker(student, 1)),
     }
     judge = ClosedVocabularyRecogniser(phrase_list())
-    wer, mcd = {}, {}
-    for name, (_, say) in systems.items():
+    wer, mcd, smooth = {}, {}, {}
+    for name, (calls, say) in systems.items():
         if progress:
             progress(name)
-        spoken = {text: say(text) for text in phrases}
+        seeds = SEEDS[: 1 if quick or calls is None else None]
+        spoken = {(text, seed): say(text, seed) for text in phrases for seed in seeds}
         wer[name] = _word_error_rate(judge, spoken, student.sample_rate)
         if recordings:
-            distances = [mel_cepstral_distortion(spoken[t], recordings[t], student.net.mel) for t in phrases]
-            mcd[name] = statistics.fmean(distances)
+            pairs = [(wav, recordings[text], student.net.mel) for (text, _), wav in spoken.items()]
+            mcd[name] = statistics.fmean(mel_cepstral_distortion(*pair) for pair in pairs)
+            smooth[name] = statistics.fmean(variance_loss(*pair) for pair in pairs)
     table = [_row(name, "word error rate", wer[name], steps) for name, (steps, _) in systems.items()]
     table += [_row(name, "mel-cepstral distortion dB", mcd[name], systems[name][0]) for name in mcd]
+    table += [_row(name, "cepstral variance lost dB", smooth[name], systems[name][0]) for name in smooth]
     table += _verdicts(wer, mcd)
     torch.set_num_threads(2)
     table.append(_speed(student, phrases[:10]))
@@ -98,18 +107,18 @@ def _speaker(voice: TextToSpeech, steps: int, *, stochastic: bool = False, stop:
     """One phrase with predicted prosody; `stop`: the estimate of x0 after that many calls of the `steps`-step chain."""
 
     @torch.inference_mode()
-    def say(text: str) -> Tensor:
+    def say(text: str, seed: int) -> Tensor:
         tokens = torch.tensor([[INDEX[t] for t in phonemize(text).tokens]])
         cond = voice.net.condition(tokens)
-        x0, _ = generate(voice.net, voice.path, cond, steps=steps, seed=SEED, stochastic=stochastic, stop=stop)
+        x0, _ = generate(voice.net, voice.path, cond, steps=steps, seed=seed, stochastic=stochastic, stop=stop)
         return voice.vocoder(voice.net.denormalise(x0))[0]
 
     return say
 
 
-def _word_error_rate(judge: ClosedVocabularyRecogniser, spoken: dict[str, Tensor], rate: int) -> float:
-    errors = sum(word_errors(judge(wav, rate), spoken_words(text)) for text, wav in spoken.items())
-    return errors / sum(len(spoken_words(text)) for text in spoken)
+def _word_error_rate(judge: ClosedVocabularyRecogniser, spoken: dict[tuple[str, int], Tensor], rate: int) -> float:
+    errors = sum(word_errors(judge(wav, rate), spoken_words(text)) for (text, _), wav in spoken.items())
+    return errors / sum(len(spoken_words(text)) for text, _ in spoken)
 
 
 def _verdicts(wer: dict[str, float], mcd: dict[str, float]) -> list[dict]:
@@ -155,5 +164,5 @@ def _row(
         "nfe": steps,
         "dtype": "float32",
         "device": "cpu",
-        "seed": SEED,
+        "seed": SEEDS[0],
     }

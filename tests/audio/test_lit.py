@@ -66,6 +66,32 @@ def test_teacher_learns_resumes_and_speaks(net, data, tmp_path):
     assert speech.wav.shape[-1] == speech.mel.shape[-1] * 256
 
 
+def test_a_teacher_goes_on_from_a_voice(voice_folder, data, tmp_path):
+    """It starts at the voice's weights with the voice's statistics, whatever the new data's are, and learns."""
+    module = ProDiffModule(start=str(voice_folder / "voice"), total_steps=2, learning_rate=1e-3)
+    before = copy.deepcopy(module.net.state_dict())
+    assert all(p.requires_grad for p in module.net.parameters())
+    with torch.random.fork_rng():
+        trainer(tmp_path, 2).fit(module, data["speech"]())
+    after = module.net.state_dict()
+    assert torch.equal(after["statistics"], before["statistics"])
+    moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"condition_net", "denoiser"}
+
+
+def test_modules_need_something_to_start_from(vocoder, tmp_path):
+    with pytest.raises(ValueError, match="needs `net`, or `start`"):
+        ProDiffModule()
+    discriminators = Discriminators(periods=(2,), resolutions=(512,), period_channels=2, resolution_channels=2)
+    with pytest.raises(ValueError, match="needs `generator`, or `start`"):
+        VocoderModule(discriminators=discriminators)
+    VocoderModule(generator=vocoder, discriminators=discriminators).export(tmp_path / "vocoder")
+    again = VocoderModule(start=str(tmp_path / "vocoder"), discriminators=discriminators)
+    for name, value in vocoder.state_dict().items():
+        torch.testing.assert_close(again.generator.state_dict()[name], value, rtol=1e-3, atol=1e-3, msg=name)
+    assert all(p.requires_grad for p in again.generator.parameters())
+
+
 def test_student_learns_the_denoiser_only(voice_folder, data, tmp_path):
     student = ProDiffStudentModule(teacher=str(voice_folder / "voice"), steps=2, total_steps=3, learning_rate=1e-2)
     before = copy.deepcopy(student.net.state_dict())

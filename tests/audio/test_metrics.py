@@ -10,6 +10,7 @@ from fewstep.audio.metrics import (
     ClosedVocabularyRecogniser,
     mel_cepstral_distortion,
     spoken_words,
+    variance_loss,
     word_errors,
 )
 
@@ -44,6 +45,17 @@ def test_distortion_sees_the_spectrum_and_not_the_tempo(recordings):
     assert louder < 0.3 * near  # the level is in c0, which is left out
     paused = torch.cat([wav[: len(wav) // 2], wav[len(wav) // 2 :].clone().roll(0)])
     assert mel_cepstral_distortion(paused, wav, SPEC) == pytest.approx(0, abs=1e-9)
+
+
+def test_variance_loss_sees_smoothing_and_not_level_or_tempo(recordings):
+    wav = read_audio(read_metadata(recordings)[0][0].file, SPEC.sample_rate)[0][0]
+    assert variance_loss(wav, wav, SPEC) == pytest.approx(0, abs=1e-9)
+    assert abs(variance_loss(0.5 * wav, wav, SPEC)) < 0.3
+    envelope = torch.nn.functional.avg_pool1d(wav[None].abs(), 4001, 1, 2000)[0]
+    generator = torch.Generator().manual_seed(0)
+    blurred = torch.randn(wav.shape, generator=generator) * envelope  # the same level, one spectrum all along
+    assert variance_loss(blurred, wav, SPEC) > 3
+    assert variance_loss(wav, blurred, SPEC) == pytest.approx(-variance_loss(blurred, wav, SPEC), abs=1e-9)
 
 
 def test_the_recogniser_understands_the_recordings(recordings):
