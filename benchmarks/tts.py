@@ -1,8 +1,9 @@
 """Text to speech: intelligible, faithful, fast, and is distillation worth it? Teacher against student by steps.
 
 Word errors come from a recogniser with a loop over the closed vocabulary of the 40 held-out phrases; mel-cepstral
-distortion and spectral flatness over time are taken to the first recording of each phrase. Figures of synthesised
-speech are means over the seeds of the noise. Without `data` there are no recordings, so only the synthesised rows. `data` is an LJSpeech-style folder or one with speech/kathleen in it.
+distortion and lost cepstral variance are taken to the first recording of each phrase. Figures of synthesised speech
+are means over the seeds of the noise. Without `data` there are no recordings, so only the synthesised rows. `data` is
+an LJSpeech-style folder or one with speech/kathleen in it.
 """
 
 from __future__ import annotations
