@@ -19,7 +19,8 @@ from fewstep.audio.models.generate import generate
 from fewstep.audio.models.prodiff import ProDiff
 from fewstep.audio.models.tts_losses import duration_losses, masked_mean, mel_losses, prosody_losses
 from fewstep.core import checkpoint, hub, paths
-from fewstep.core.distill.progressive import ddim_step, progressive_target
+from fewstep.core.distill.progressive import progressive_target
+from fewstep.core.distill.segment import jump
 
 
 class VocoderModule(lightning.LightningModule):
@@ -356,7 +357,7 @@ class ProDiffStudentModule(AcousticModule):
         x, told = self.path.sample(x0, eps, everyone), self.net.prepare(cond)
         for k in range(self.steps, 1, -1):
             t, r = everyone * k / self.steps, everyone * (k - 1) / self.steps
-            stepped = ddim_step(self.path, x, self.net(x, t, told), t, r)
+            stepped = jump(self.path, x, self.net(x, t, told), t, r)
             x = torch.where((number < k)[:, None, None], stepped, x)
         return x
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from fewstep.core import paths
-from fewstep.core.distill.progressive import ddim_step, progressive_target
+from fewstep.core.distill.progressive import progressive_target
+from fewstep.core.distill.segment import jump
 
 PATHS = [
     paths.vp_linear(), paths.vp_cosine(), paths.rectified_flow(), paths.ou(1.5, 0.05, 0.5), paths.edm(),
@@ -26,16 +27,16 @@ def test_one_step_with_the_target_equals_two_teacher_steps(path, end):
     x, y, t = tensors(path)
     middle, last = t * (1 + end) / 2, t * end
     target = progressive_target(teacher, path, x, t, middle, last, y)
-    half = ddim_step(path, x, teacher(x, t), t, middle, y)
-    two = ddim_step(path, half, teacher(half, middle), middle, last, y)
-    torch.testing.assert_close(ddim_step(path, x, target, t, last, y), two, rtol=1e-9, atol=1e-9)
+    half = jump(path, x, teacher(x, t), t, middle, y)
+    two = jump(path, half, teacher(half, middle), middle, last, y)
+    torch.testing.assert_close(jump(path, x, target, t, last, y), two, rtol=1e-9, atol=1e-9)
 
 
 def test_at_time_zero_the_target_is_the_clean_signal_itself():
     path = paths.vp_linear()
     x, _, t = tensors(path)
     target = progressive_target(teacher, path, x, t, t / 2, t * 0)
-    half = ddim_step(path, x, teacher(x, t), t, t / 2)
+    half = jump(path, x, teacher(x, t), t, t / 2)
     torch.testing.assert_close(target, teacher(half, t / 2), rtol=1e-10, atol=1e-10)
 
 

@@ -1,0 +1,128 @@
+"""Distribution matching: move a generator's samples from where it puts them to where the teacher would.
+
+DMD (Yin et al. 2023, arXiv:2311.18828, eq. 7) and variational score distillation (arXiv:2305.16213): with a `fake`
+denoiser that is kept trained on the generator's own samples x,
+
+    gradient = (D_fake(x_t) − D_real(x_t)) / mean|x − D_real(x_t)|,     loss = |x − sg(x − gradient)|² / 2
+
+Only laws are matched: which noise becomes which sample is free. DisBack (arXiv:2408.15991) first lets the teacher
+degrade to the untrained generator's law and then takes the way back as a sequence of targets.
+"""
+
+import torch
+from torch import Tensor
+
+from fewstep.core.errors import UsageError
+from fewstep.core.paths import AffinePath
+from fewstep.core.types import Denoise
+
+
+def gradient(x0: Tensor, real: Tensor, fake: Tensor, *, normalise: bool = True) -> Tensor:
+    """Where not to go, [batch, ...]; 0 where both denoisers agree, and where it is not finite.
+
+    Parameters
+    ----------
+    x0
+        The generator's samples, [batch, ...].
+    real, fake
+        Both denoisers' answers at the same noisy version of `x0`.
+    normalise
+        Divide by the item's mean |x0 − real| (eq. 8).
+
+    Returns
+    -------
+    Tensor
+        Shaped like `x0`, without gradient.
+    """
+    with torch.no_grad():
+        away = fake - real
+        if normalise:
+            size = (x0 - real).abs().flatten(1).mean(dim=1).clamp_min(1e-8)
+            away = away / size.reshape(-1, *[1] * (x0.ndim - 1))
+        return away.nan_to_num(0.0, 0.0, 0.0)
+
+
+def distribution_matching(
+    x0: Tensor,
+    real: Denoise,
+    fake: Denoise,
+    path: AffinePath,
+    eps: Tensor,
+    t: Tensor,
+    *,
+    y: Tensor | None = None,
+    normalise: bool = True,
+) -> Tensor:
+    """The generator's loss, [batch].
+
+    Parameters
+    ----------
+    x0
+        The generator's samples, with gradient, [batch, ...].
+    real, fake
+        ``(x, t) -> x0_hat``: the (guided) teacher, and the denoiser of the generator's law.
+    path
+        The process.
+    eps
+        Noise, shaped like `x0`.
+    t
+        [batch]; the paper draws it from [0.02, 0.98] t_max.
+    y
+        Degraded end, shaped like `x0`; None is 0.
+    normalise
+        See `gradient`.
+
+    Returns
+    -------
+    Tensor
+        [batch]; its gradient with respect to `x0` is `gradient` divided by the item's size.
+    """
+    with torch.no_grad():
+        x = path.sample(x0, eps, t, y)
+        away = gradient(x0, real(x, t), fake(x, t), normalise=normalise)
+    return 0.5 * (x0 - (x0 - away).detach()).abs().square().flatten(1).mean(dim=1)
+
+
+def denoising(
+    fake: Denoise,
+    x0: Tensor,
+    path: AffinePath,
+    eps: Tensor,
+    t: Tensor,
+    *,
+    y: Tensor | None = None,
+    snr_limit: float = 5.0,
+) -> Tensor:
+    """The fake denoiser's loss on the generator's samples, min(SNR, limit)-weighted x0 regression, [batch].
+
+    Parameters
+    ----------
+    fake, path, eps, t, y
+        As in `distribution_matching`.
+    x0
+        The generator's samples; their gradient is cut.
+    snr_limit
+        Weights are clipped here (Hang et al. 2023, arXiv:2303.09556), and at 1 from below so that noise counts.
+
+    Returns
+    -------
+    Tensor
+        [batch].
+    """
+    x0 = x0.detach()
+    weight = (2 * path.lam(t)).exp().clamp(1.0, snr_limit).to(x0.real.dtype)
+    errors = (fake(path.sample(x0, eps, t, y), t) - x0).abs().square()
+    return weight * errors.flatten(1).mean(dim=1)
+
+
+def backtrack(iteration: int, *, stages: int, every: int) -> int:
+    """Which target of the way back serves at an iteration: 0 is the most degraded one, `stages` the teacher itself.
+
+    Raises
+    ------
+    UsageError
+        If there are no iterations per stage.
+    """
+    if every < 1 or stages < 0:
+        raise UsageError(f"expected every >= 1 and stages >= 0, got {every=}, {stages=}")
+    return min(iteration // every, stages)

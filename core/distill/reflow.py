@@ -1,0 +1,126 @@
+"""Straighten, then leap: rectified flow's second round and distillation of pairs.
+
+pairs    (x_T, x_0) = (prior draw, the teacher's end point from it)
+reflow   train the same regression as ever on x_t = a x_0 + b y + s eps of a pair (Liu et al. 2022,
+         arXiv:2209.03003, eq. 1): its trajectories cross less, so fewer steps follow them
+distil   student(x_T, T) ~ x_0 (InstaFlow, Liu et al. 2023, arXiv:2309.06380)
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewstep.core import rng
+from fewstep.core.distill import distance as distances
+from fewstep.core.paths import AffinePath
+from fewstep.core.sample import sample
+from fewstep.core.types import Denoise, Solver
+
+
+def pairs(
+    teacher: Denoise,
+    path: AffinePath,
+    *,
+    shape: tuple[int, ...],
+    times: Tensor,
+    solver: Solver,
+    seeds: list[int],
+    y: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: Any = None,
+) -> tuple[Tensor, Tensor]:
+    """Noise and where the teacher carries it.
+
+    Parameters
+    ----------
+    teacher
+        ``(x, t) -> x0_hat``.
+    path
+        The process.
+    shape
+        [batch, ...].
+    times, solver
+        How the teacher samples; a deterministic solver.
+    seeds
+        One per item.
+    y
+        Degraded end, [batch, ...]; None is 0.
+    dtype, device
+        Of the result.
+
+    Returns
+    -------
+    eps, x0 : Tensor
+        [batch, ...]; the state at the prior is ``path.prior(eps, y)``.
+    """
+    streams = rng.streams([rng.generator(seed) for seed in seeds], shape[0])
+    eps = rng.normal(shape, streams, dtype, torch.device(device or "cpu"))
+    start = path.prior(eps, y, t=float(times[0]))
+    out = sample(teacher, path, times=times, solver=solver, x=start, y=y)
+    return eps, out.x
+
+
+def pair_distance(
+    student: Denoise,
+    path: AffinePath,
+    eps: Tensor,
+    x0: Tensor,
+    *,
+    y: Tensor | None = None,
+    distance: distances.Distance = distances.mse,
+) -> Tensor:
+    """How far the student's answer at the prior is from the teacher's end point, [batch].
+
+    Parameters
+    ----------
+    student
+        ``(x, t) -> x0_hat``.
+    path
+        The process.
+    eps, x0
+        A pair, [batch, ...].
+    y
+        Degraded end, shaped like `x0`; None is 0.
+    distance
+        Any, a perceptual one for pictures.
+
+    Returns
+    -------
+    Tensor
+        [batch].
+    """
+    t = torch.full((len(x0),), path.t_max, device=x0.device)
+    return distance(student(path.prior(eps, y), t), x0)
+
+
+def reflow(
+    student: Denoise,
+    path: AffinePath,
+    eps: Tensor,
+    x0: Tensor,
+    t: Tensor,
+    *,
+    y: Tensor | None = None,
+    distance: distances.Distance = distances.mse,
+) -> Tensor:
+    """Velocity error on the straight way of a pair, [batch]; in terms of x0 it is |a' − a s'/s| |x0_hat − x0|.
+
+    Parameters
+    ----------
+    student
+        ``(x, t) -> x0_hat``.
+    path, eps, x0, y, distance
+        As in `pair_distance`.
+    t
+        Times in (0, t_max], [batch].
+
+    Returns
+    -------
+    Tensor
+        [batch].
+    """
+    a, _, s = path.broadcast(path.coefficients(t), x0)
+    da, _, ds = path.broadcast(path.derivatives(t), x0)
+    speed = (da - a * ds / s).abs()
+    return distance(speed * student(path.sample(x0, eps, t, y), t), speed * x0)
