@@ -42,13 +42,14 @@ class FirstOrder:
         )
 
 
-def row(k: Knots, i: int, rule: NoiseRule) -> tuple[float, float, float]:
-    """Coefficients of u, D and eps for the step from knot i to the next.
+def row(k: Knots, i: int, rule: NoiseRule, n: int | None = None) -> tuple[float, float, float]:
+    """Coefficients of u, D and eps for the step from knot i to knot n, by default the next.
 
     A path that starts with s = 0 (a bridge at y) carries no noise to keep.
     """
-    s_p, s_n, a_n = float(k.s[i]), float(k.s[i + 1]), float(k.a[i + 1])
-    h = float(k.lam[i + 1] - k.lam[i])
+    n = i + 1 if n is None else n
+    s_p, s_n, a_n = float(k.s[i]), float(k.s[n]), float(k.a[n])
+    h = float(k.lam[n] - k.lam[i])
     carry, fresh = rule(h, s_p, s_n) if s_p > 0 else rule(math.inf, 1.0, 1.0)
     state = carry * s_n / s_p if s_p > 0 else 0.0
     kept = math.log(carry) - h if carry > 0 else -math.inf

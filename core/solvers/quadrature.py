@@ -1,0 +1,128 @@
+"""Integrals that fill the tables: of powers and of Lagrange polynomials against a basis's weight, over any step.
+
+    moment_m = ∫ weight(z) (z − z_p)^m / m! dz from z_p to z_n
+
+In lam these are the phi functions of exponential integrators (Hochbruck & Ostermann 2010, Acta Numerica, section 2.1).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fewstep.core.paths import AffinePath
+from fewstep.core.solvers.basis import Basis
+from fewstep.core.solvers.knots import Array, Knots, knots
+
+_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(32)
+
+
+class Line(Protocol):
+    """What an integral needs to know: knots, the variable, where it may be used, and the weight of G."""
+
+    knots: Knots
+    z: Array
+    usable: NDArray[np.bool_]
+
+    def weight(self, z: Array, n: int) -> Array | float:
+        """What G is integrated against at `z`, for a step that ends at knot n."""
+
+
+def moments(c: Line, p: int, n: int, count: int) -> Array:
+    """The first `count` moments over the step from knot p to knot n, [count].
+
+    Parameters
+    ----------
+    c
+        A grid as a basis sees it; the variable is finite at both knots.
+    p, n
+        Start and end.
+    count
+        How many.
+
+    Returns
+    -------
+    numpy.ndarray
+        Float64.
+    """
+    h = c.z[n] - c.z[p]
+    part = (1 + _POINTS) / 2 * h
+    weight = _WEIGHTS * h / 2 * c.weight(c.z[p] + part, n)
+    return np.array([(weight * part**m).sum() / math.factorial(m) for m in range(count)])
+
+
+def lagrange(c: Line, p: int, n: int, nodes: Sequence[int]) -> Array:
+    """Weights of G at `nodes` that integrate every polynomial below their number over the step from p to n.
+
+    Parameters
+    ----------
+    c
+        A grid as a basis sees it.
+    p, n
+        Start and end of the step.
+    nodes
+        Distinct knots at which G is known.
+
+    Returns
+    -------
+    numpy.ndarray
+        In the order of `nodes`, [len(nodes)].
+    """
+    h = c.z[n] - c.z[p]
+    at = (c.z[list(nodes)] - c.z[p]) / h
+    powers = np.vander(at, increasing=True).T
+    scales = np.array([math.factorial(m) / h**m for m in range(len(nodes))])
+    return np.linalg.solve(powers, moments(c, p, n, len(nodes)) * scales)
+
+
+def look_up(path: AffinePath, times: Sequence[float] | Array) -> Knots:
+    """The coefficients at any times in any order: those of a checked grid, and of stages between them."""
+    t = torch.as_tensor(np.array(times, dtype=np.float64))
+    a, b, s = (value.numpy() for value in path.coefficients(t))
+    return Knots(t.numpy(), a, b, s, path.lam(t).numpy())
+
+
+def with_stages(path: AffinePath, times: object, basis: Basis, fractions: Sequence[float]) -> Knots:
+    """A checked grid, then for each step the knots at these fractions of the way in the basis's variable.
+
+    Parameters
+    ----------
+    path
+        The process.
+    times
+        A decreasing grid, [n + 1].
+    basis
+        Whose variable is cut; a step whose ends are not usable gets its end again.
+    fractions
+        Of each step, in (0, 1].
+
+    Returns
+    -------
+    Knots
+        Of length n + 1 + n len(fractions): stage j of step i is at n + 1 + i len(fractions) + j.
+
+    Raises
+    ------
+    UsageError
+        If the times are not a decreasing grid within the path.
+    """
+    k = knots(path, times)
+    z = basis.on(k).z
+    found = list(k.times)
+    for i in range(len(z) - 1):
+        inside = np.isfinite(z[i : i + 2]).all()
+        for part in fractions:
+            middle = z[i] + part * (z[i + 1] - z[i]) if inside else math.nan
+            lam = _lam(basis, middle)
+            found.append(float(path.inverse(lam)) if math.isfinite(lam) else float(k.times[i + 1]))
+    return look_up(path, found)
+
+
+def _lam(basis: Basis, z: float) -> float:
+    if basis.name in ("lambda", "eps") or not z > 0:
+        return z
+    sigma = math.tan(z) * basis.sigma_data if basis.name == "trig" else z
+    return -math.log(sigma)
