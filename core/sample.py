@@ -123,7 +123,7 @@ class _Run:
             denoised = nfe.call(self.denoise, x, times[i])
             _check_answer(denoised, x, "denoise")
             sums.append(denoised.detach().sum(dtype=_sum_dtype(denoised)))
-            past.appendleft(_element(u, denoised, table.mix[i]))
+            past.appendleft(_element(u, denoised, table.mix[i], past))
             u = self._move(u, i, past)
             if self.callback is not None:
                 try:
@@ -156,8 +156,10 @@ def _shifted(u: Tensor, y: Tensor | None, b: float) -> Tensor:
     return u if y is None or b == 0 else torch.add(u, y, alpha=float(b))
 
 
-def _element(u: Tensor, denoised: Tensor, mix: Sequence[float]) -> Tensor:
-    of_u, of_denoised = mix
+def _element(u: Tensor, denoised: Tensor, mix: Sequence[float], past: Sequence[Tensor]) -> Tensor:
+    of_u, of_denoised, of_last = mix
+    if of_last and past:
+        return torch.add(denoised * of_denoised + past[0] * of_last, u, alpha=of_u).to(u.dtype)
     if of_u == 0 and of_denoised == 1:
         shared = denoised.untyped_storage().data_ptr() == u.untyped_storage().data_ptr()
         return denoised.to(u.dtype, copy=shared)

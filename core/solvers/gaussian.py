@@ -49,7 +49,8 @@ def outcome(table: Tableau, *, mean: float, variance: float) -> Outcome:
         gain = table.a[i] * variance / (table.a[i] ** 2 * variance + table.s[i] ** 2)
         denoised = gain * state
         denoised[1] += mean * (1 - gain * table.a[i])
-        past.insert(0, table.mix[i, 0] * state + table.mix[i, 1] * denoised)
+        of_state, of_denoised, of_last = table.mix[i]
+        past.insert(0, of_state * state + of_denoised * denoised + of_last * (past[0] if past else 0.0))
         state = table.state[i] * state
         for weight, element in zip(table.history[i], past, strict=False):
             state = state + weight * element

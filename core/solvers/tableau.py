@@ -1,10 +1,11 @@
 """A sampler is a table: the coefficients of a linear recurrence in the denoiser's answers.
 
-In u = x − b y, with D_i = denoise(x_i, t_i) and the history element G_i = mix_i0 u_i + mix_i1 D_i,
+In u = x − b y, with D_i = denoise(x_i, t_i) and the history element G_i = mix_i0 u_i + mix_i1 D_i + mix_i2 G_{i−1},
 
     u_{i+1} = state_i u_i + sum_j history_ij G_{i−j} + noise_i eps_i
 
-A solver integrates D itself (mix = (0, 1)), the noise or the velocity; stages between grid points are rows as well.
+A solver integrates D itself (mix = (0, 1, 0)), the noise or the velocity, or a running mean of one of them (momentum);
+stages between grid points are rows as well.
 """
 
 from dataclasses import dataclass, fields
@@ -19,7 +20,7 @@ from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.core.solvers.knots import Array
 
-_FORMAT = "fewstep.tableau.1"
+_FORMAT = "fewstep.tableau.2"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +40,7 @@ class Tableau:
     history
         [rows, depth]; column j multiplies the element of j rows ago.
     mix
-        [rows, 2].
+        [rows, 3]; what is given as [rows, 2] carries no momentum. G before the first is 0.
     noise
         Standard deviations, [rows].
     step
@@ -70,11 +71,13 @@ class Tableau:
             "state": (rows,),
             "noise": (rows,),
             "step": (rows,),
-            "mix": (rows, 2),
+            "mix": (rows, 3),
             "history": (rows, self.history.shape[-1]),
         }
         for name, shape in shapes.items():
             value = np.array(getattr(self, name), dtype=np.float64)
+            if name == "mix" and value.shape == (rows, 2):
+                value = np.pad(value, ((0, 0), (0, 1)))
             if value.shape != shape or not np.isfinite(value).all():
                 raise UsageError(f"tableau: expected finite {name} of shape {shape}, got {value.shape}: {value}")
             value.flags.writeable = False

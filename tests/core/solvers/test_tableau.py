@@ -60,6 +60,14 @@ def test_serves_as_a_solver_on_its_own_path_and_times_only():
         table().tableau(PATH, times.uniform(PATH, 4))
 
 
+def test_two_columns_of_mix_carry_no_momentum():
+    parts = {field.name: getattr(table(), field.name) for field in dataclasses.fields(solvers.Tableau)}
+    assert parts["mix"].shape == (9, 3)
+    assert solvers.Tableau(**(parts | {"mix": parts["mix"][:, :2]})) == table()
+    with pytest.raises(UsageError, match=r"finite mix of shape \(9, 3\), got \(9, 1\)"):
+        solvers.Tableau(**(parts | {"mix": parts["mix"][:, :1]}))
+
+
 def test_bad_tables():
     parts = {field.name: getattr(table(), field.name) for field in dataclasses.fields(solvers.Tableau)}
     with pytest.raises(UsageError, match=r"finite noise of shape \(9,\), got \(8,\)"):
