@@ -1,17 +1,28 @@
 """Solvers: short functions from a path and a grid of times to a `Tableau`."""
 
+from fewstep.core.solvers.adams import adams, euler
+from fewstep.core.solvers.ancestral import dpmpp_2s_ancestral, dpmpp_sde, euler_ancestral
+from fewstep.core.solvers.deis import deis
 from fewstep.core.solvers.dpm_solver import dpm_solver, dpm_solver_2s, dpm_solver_3s
 from fewstep.core.solvers.dpmpp import dpmpp_1, dpmpp_2m, dpmpp_2s, dpmpp_3m, dpmpp_3s
+from fewstep.core.solvers.edm import edm_stochastic
 from fewstep.core.solvers.first_order import ddim, ddpm, resshift, sde_euler
 from fewstep.core.solvers.heun import heun
+from fewstep.core.solvers.momentum import ghvb, heavy_ball
+from fewstep.core.solvers.mr import mr_sampler
 from fewstep.core.solvers.multistep import multistep
+from fewstep.core.solvers.pndm import f_pndm, pndm, s_pndm
+from fewstep.core.solvers.runge_kutta import runge_kutta
 from fewstep.core.solvers.sde import sde_dpmpp_1, sde_dpmpp_2m, sde_dpmpp_3m, seeds
 from fewstep.core.solvers.tableau import Tableau
+from fewstep.core.solvers.unipc import unipc
 
 __all__ = [
     "Tableau",
     "ddim",
     "ddpm",
+    "euler",
+    "euler_ancestral",
     "sde_euler",
     "resshift",
     "dpm_solver",
@@ -22,10 +33,23 @@ __all__ = [
     "dpmpp_2s",
     "dpmpp_3m",
     "dpmpp_3s",
+    "dpmpp_2s_ancestral",
+    "dpmpp_sde",
     "sde_dpmpp_1",
     "sde_dpmpp_2m",
     "sde_dpmpp_3m",
     "seeds",
+    "unipc",
+    "deis",
+    "pndm",
+    "s_pndm",
+    "f_pndm",
+    "heavy_ball",
+    "ghvb",
+    "adams",
+    "runge_kutta",
     "heun",
+    "edm_stochastic",
+    "mr_sampler",
     "multistep",
 ]

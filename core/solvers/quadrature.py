@@ -85,7 +85,18 @@ def look_up(path: AffinePath, times: Sequence[float] | Array) -> Knots:
     return Knots(t.numpy(), a, b, s, path.lam(t).numpy())
 
 
-def with_stages(path: AffinePath, times: object, basis: Basis, fractions: Sequence[float]) -> Knots:
+class Variable(Protocol):
+    """What steps are cut in: a `Basis`, or time."""
+
+    @property
+    def name(self) -> str:
+        """Of the variable."""
+
+    def on(self, k: Knots) -> Line:
+        """The coordinates of a grid."""
+
+
+def with_stages(path: AffinePath, times: object, basis: Variable, fractions: Sequence[float]) -> Knots:
     """A checked grid, then for each step the knots at these fractions of the way in the basis's variable.
 
     Parameters
@@ -110,19 +121,20 @@ def with_stages(path: AffinePath, times: object, basis: Basis, fractions: Sequen
         If the times are not a decreasing grid within the path.
     """
     k = knots(path, times)
-    z = basis.on(k).z
+    c = basis.on(k)
+    z = c.z
     found = list(k.times)
     for i in range(len(z) - 1):
-        inside = np.isfinite(z[i : i + 2]).all()
-        for part in fractions:
-            middle = z[i] + part * (z[i + 1] - z[i]) if inside else math.nan
-            lam = _lam(basis, middle)
-            found.append(float(path.inverse(lam)) if math.isfinite(lam) else float(k.times[i + 1]))
+        inside = c.usable[i] and np.isfinite(z[i + 1])
+        h = z[i + 1] - z[i] if inside else 0.0
+        found += [_time(path, basis, z[i] + part * h) if inside and part < 1 else k.times[i + 1] for part in fractions]
     return look_up(path, found)
 
 
-def _lam(basis: Basis, z: float) -> float:
-    if basis.name in ("lambda", "eps") or not z > 0:
-        return z
-    sigma = math.tan(z) * basis.sigma_data if basis.name == "trig" else z
-    return -math.log(sigma)
+def _time(path: AffinePath, basis: Variable, z: float) -> float:
+    if basis.name == "t":
+        return float(z)
+    if basis.name in ("lambda", "eps"):
+        return float(path.inverse(z))
+    angle = isinstance(basis, Basis) and basis.name == "trig"
+    return float(path.inverse(-math.log(math.tan(z) * basis.sigma_data if angle else z)))
