@@ -4,8 +4,10 @@ Noise is drawn on the stream's own device (the CPU unless the caller brings othe
 not depend on where the net runs. The global random state is neither read nor changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from numbers import Integral
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from torch import Tensor
 from fewstep.core.errors import UsageError
 
 Seed = int | torch.Generator | Sequence[torch.Generator] | None
+
+Fill = Callable[[Tensor, int], Tensor]
+"""``fill(out, i)`` writes the standard normal noise of row i over `out` [batch, ...] and returns it."""
 
 _STRIDE, _WORD = 0x9E3779B1, 1 << 32
 
@@ -134,9 +139,51 @@ def normal(
     """
     if not shape or len(streams) != shape[0]:
         raise UsageError(f"expected one stream per item of a batch of shape {list(shape)}, got {len(streams)}")
-    wide = _DRAWN_AS.get(dtype, dtype)
-    items = [torch.randn(tuple(shape[1:]), generator=g, dtype=wide, device=g.device) for g in streams]
-    return torch.stack(items).to(device, dtype)
+    return normal_(torch.empty(tuple(shape), dtype=dtype, device=device), streams)
 
 
-_DRAWN_AS = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+def normal_(out: Tensor, streams: Sequence[torch.Generator]) -> Tensor:
+    """Write standard normal noise over `out`, item by item, as `normal` draws it.
+
+    Parameters
+    ----------
+    out
+        [batch, ...], contiguous, real or complex floating point.
+    streams
+        One per item.
+
+    Returns
+    -------
+    Tensor
+        `out`.
+    """
+    wide = drawn_as(out.dtype)
+    for item, g in zip(out.unbind(), streams, strict=True):
+        if g.device == item.device and wide == item.dtype:
+            item.normal_(generator=g)
+        else:
+            drawn = torch.randn(item.shape, generator=g, dtype=wide, device=g.device)
+            pinned = drawn.pin_memory() if item.is_cuda and not drawn.is_cuda else drawn
+            item.copy_(pinned, non_blocking=True)
+    return out
+
+
+def drawn_as(dtype: torch.dtype) -> torch.dtype:
+    """What noise of a dtype is drawn in: half precision in float32, everything else in itself."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+class Noise(Protocol):
+    """A kind of noise, before it is known for which run."""
+
+    def on(self, path: Any, times: Any, amounts: Any, streams: Sequence[torch.Generator]) -> Fill:
+        """The noise of a run over `times` [rows + 1] whose rows draw `amounts` [rows], one stream per item."""
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Fresh noise for each row."""
+
+    def on(self, path: Any, times: Any, amounts: Any, streams: Sequence[torch.Generator]) -> Fill:
+        """The noise of each row, drawn when it is asked."""
+        return lambda out, i: normal_(out, streams)

@@ -1,27 +1,36 @@
-"""The one loop: run any tableau over a denoiser.
+"""Draw from the prior and follow a solver to the data: a tableau through the loop, or a walk of its own.
 
-    u_{i+1} = state_i u_i + sum_j history_ij G_{i−j} + noise_i eps_i,     u = x − b y
-
-Everything but the net is decided before the loop; inside it there is no allocation per coefficient and no transfer.
+The numbers of a tableau are all known before the first call of the net (`fewstep.core.loop`); a walk decides as it goes
+(`fewstep.core.solvers.walk`).
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fewstep.core import nfe, rng
+from fewstep.core.answers import check_answer
+from fewstep.core.brownian import noise_source
 from fewstep.core.errors import UsageError
+from fewstep.core.graph import Graph
+from fewstep.core.loop import Loop
 from fewstep.core.paths import AffinePath
+from fewstep.core.solvers.knots import Array, knots
 from fewstep.core.solvers.tableau import Tableau
-from fewstep.core.start import start
+from fewstep.core.solvers.walk.ground import Ground, Walk
+from fewstep.core.start import Start, start
 from fewstep.core.types import Callback, Denoise, SampleResult, Solver, StepInfo, StopSampling
 
 __all__ = ["sample", "SampleResult", "StepInfo", "StopSampling"]
+
+_log = logging.getLogger(__name__)
 
 
 def sample(
@@ -29,7 +38,7 @@ def sample(
     path: AffinePath,
     *,
     times: Any = None,
-    solver: Solver | Tableau,
+    solver: Solver | Tableau | Walk,
     shape: Sequence[int] | None = None,
     x: Tensor | None = None,
     y: Tensor | None = None,
@@ -40,7 +49,9 @@ def sample(
     temperature: float = 1.0,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    noise: str | rng.Noise = "independent",
     grad: bool = False,
+    compile: bool = False,
 ) -> SampleResult:
     """Draw from the prior and follow the solver to the data.
 
@@ -48,13 +59,14 @@ def sample(
     ----------
     denoise
         ``denoise(x, t) -> x0_hat``; `t` is one time on the state's device, in its real dtype but at least float32. The
-        answer must be a new tensor: it is read in later steps.
+        answer is copied where it is needed later, so it may be the same tensor each time, or `x` itself; `x` must not
+        be changed.
     path
         The process.
     times
         Decreasing times in [0, path.t_max], [n + 1], see `fewstep.core.times`; None if `solver` is a `Tableau`.
     solver
-        See `fewstep.core.solvers`; a `Tableau` serves as well.
+        See `fewstep.core.solvers`; a `Tableau` serves as well, and so does a walk.
     shape
         [batch, ...]; needed if neither `x` nor `y` is given.
     x
@@ -73,8 +85,13 @@ def sample(
         Multiplies the standard deviation of the prior.
     dtype, device
         Of the state; default those of `x`, else of `y`, else float32 on the CPU.
+    noise
+        ``"independent"`` for each row, or ``"brownian"``: increments of one motion per item, the same for any number of
+        steps; or what makes noise, see `fewstep.core.brownian`.
     grad
         Keep the graph for gradients; otherwise everything runs in inference mode.
+    compile
+        Compile the combination of each step with `torch.compile`; not with `grad`, nor for a walk.
 
     Returns
     -------
@@ -85,11 +102,15 @@ def sample(
     UsageError
         If an argument is not as described, or the denoiser's answer is not finite or of another shape.
     """
-    table = solver.tableau(path, times)
-    with nullcontext() if grad else torch.inference_mode(), nfe.count() as counter:
-        first = start(
+    table = None if hasattr(solver, "walk") else solver.tableau(path, times)
+    _check_options(table, noise=noise, grad=grad, compile=compile)
+    k = knots(path, times) if table is None else None
+    grid = table.grid if k is None else k.times
+    _say_if_too_few(solver, len(grid) - 1)
+    with nullcontext() if grad else torch.no_grad():
+        begin = start(
             path,
-            float(table.times[0]),
+            float(grid[0]),
             shape=shape,
             x=x,
             y=y,
@@ -99,101 +120,94 @@ def sample(
             dtype=dtype,
             device=device,
         )
-        last, steps = _Run(denoise, table, first.y, first.streams, callback, grad).loop(first.u, progress)
-    visited = torch.from_numpy(table.grid[: steps + 1].copy())
-    return SampleResult(last if grad else last.clone(), counter.calls, visited)
+    with nullcontext() if grad else torch.inference_mode(), nfe.count() as counter:
+        if table is None:
+            last, visited = _walked(solver, denoise, path, grid, begin, callback, progress)
+        else:
+            fill = noise_source(noise, path, table.times, table.noise, begin.streams)
+            run = Graph if grad else partial(Loop.of, compiled=compile)
+            last, visited = _looped(run(denoise, table, begin.x, begin.y, fill), grid.tolist(), callback, progress)
+    return SampleResult(last.clone() if last.is_inference() else last, counter.calls, torch.tensor(visited))
 
 
-@dataclass(frozen=True)
-class _Run:
-    denoise: Denoise
-    table: Tableau
-    y: Tensor | None
-    streams: list[torch.Generator]
-    callback: Callback | None
-    grad: bool
-
-    def loop(self, u: Tensor, progress: bool) -> tuple[Tensor, int]:
-        """The last state x, and how many steps of the grid led there."""
-        table, sums = self.table, []
-        past: deque[Tensor] = deque(maxlen=table.history.shape[1])
-        times = torch.tensor(table.times, dtype=_time_dtype(u), device=u.device)
-        for i in _shown(range(table.rows), progress):
-            x = _shifted(u, self.y, table.b[i])
-            denoised = nfe.call(self.denoise, x, times[i])
-            _check_answer(denoised, x, "denoise")
-            sums.append(denoised.detach().sum(dtype=_sum_dtype(denoised)))
-            past.appendleft(_element(u, denoised, table.mix[i], past))
-            u = self._move(u, i, past)
-            if self.callback is not None:
-                try:
-                    u = self._report(u, i, denoised)
-                except StopSampling as stop:
-                    _check_finite(sums, table)
-                    return _shifted(u, self.y, table.b[i + 1]) if stop.x is None else stop.x, int(table.step[i]) + 1
-        _check_finite(sums, table)
-        return _shifted(u, self.y, table.b[-1]), table.steps
-
-    def _move(self, u: Tensor, i: int, past: Iterable[Tensor]) -> Tensor:
-        state, noise = float(self.table.state[i]), float(self.table.noise[i])
-        u = u * state if self.grad else u.mul_(state)
-        for weight, element in zip(self.table.history[i].tolist(), past, strict=False):
-            if weight:
-                u.add_(element, alpha=weight)
-        return u.add_(rng.normal(u.shape, self.streams, u.dtype, u.device), alpha=noise) if noise else u
-
-    def _report(self, u: Tensor, i: int, denoised: Tensor) -> Tensor:
-        table, x = self.table, _shifted(u, self.y, self.table.b[i + 1])
-        info = StepInfo(i, int(table.step[i]), float(table.times[i]), float(table.times[i + 1]), x, denoised)
-        replacement = self.callback(info) if self.callback else None
-        if replacement is None:
-            return u
-        _check_answer(replacement, x, "the callback")
-        return _shifted(replacement.to(u.dtype, copy=True), self.y, -table.b[i + 1])
+def _looped(
+    run: Loop | Graph, grid: list[float], callback: Callback | None, progress: bool
+) -> tuple[Tensor, list[float]]:
+    """The last state and the times visited."""
+    table = run.table
+    rows = run.rows(_shown(table.rows, progress))
+    if callback is None:
+        deque(rows, maxlen=0)
+        run.verify(table.rows)
+        return run.x, grid
+    for i, denoised in rows:
+        step, t_eval, t = int(table.step[i]), float(table.times[i]), float(table.times[i + 1])
+        try:
+            replacement = callback(StepInfo(i, step, t_eval, t, run.x, denoised))
+        except StopSampling as stop:
+            run.verify(i + 1)
+            return run.x if stop.x is None else stop.x, grid[: step + 2]
+        if replacement is not None:
+            check_answer(replacement, run.x, "the callback")
+            run.replace(replacement)
+    run.verify(table.rows)
+    return run.x, grid
 
 
-def _shifted(u: Tensor, y: Tensor | None, b: float) -> Tensor:
-    return u if y is None or b == 0 else torch.add(u, y, alpha=float(b))
+def _walked(
+    solver: Walk,
+    denoise: Denoise,
+    path: AffinePath,
+    grid: Array,
+    begin: Start,
+    callback: Callback | None,
+    progress: bool,
+) -> tuple[Tensor, list[float]]:
+    """The last state and the times visited."""
+    ground = Ground(path, grid, begin.x, begin.y, denoise, rng.Independent().on(path, None, None, begin.streams))
+    x, times, replacement = begin.x, {-1: float(grid[0])}, None
+    infos = solver.walk(ground)
+    for _ in _shown(None, progress):
+        try:
+            info = infos.send(replacement)
+        except StopIteration:
+            break
+        x, times[info.step], replacement = info.x, info.t, None
+        try:
+            replacement = None if callback is None else callback(info)
+        except StopSampling as stop:
+            x = x if stop.x is None else stop.x
+            break
+        if replacement is not None:
+            check_answer(replacement, x, "the callback")
+            x = replacement
+    ground.verify()
+    return x, list(times.values())
 
 
-def _element(u: Tensor, denoised: Tensor, mix: Sequence[float], past: Sequence[Tensor]) -> Tensor:
-    of_u, of_denoised, of_last = mix
-    if of_last and past:
-        return torch.add(denoised * of_denoised + past[0] * of_last, u, alpha=of_u).to(u.dtype)
-    if of_u == 0 and of_denoised == 1:
-        shared = denoised.untyped_storage().data_ptr() == u.untyped_storage().data_ptr()
-        return denoised.to(u.dtype, copy=shared)
-    return torch.add(denoised * of_denoised, u, alpha=of_u).to(u.dtype)
+def _check_options(table: Tableau | None, *, noise: Any, grad: bool, compile: bool) -> None:
+    if compile and (grad or table is None):
+        raise UsageError("compile=True needs a tableau and grad=False: nothing else is compiled")
+    if table is None and noise != "independent":
+        raise UsageError(f"a walk draws its own noise: expected noise='independent', got {noise!r}")
 
 
-def _check_answer(answer: Tensor, x: Tensor, who: str) -> None:
-    if not isinstance(answer, Tensor) or answer.shape != x.shape:
-        got = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise UsageError(f"expected {who} to return a tensor shaped like the state {list(x.shape)}, got {got}")
-
-
-def _check_finite(sums: list[Tensor], table: Tableau) -> None:
-    bad = (~torch.isfinite(torch.stack(sums))).nonzero()
-    if len(bad):
-        i = int(bad[0])
-        raise UsageError(
-            f"denoise returned NaN or infinity at step {int(table.step[i])} (t = {table.times[i]:.6g}) on {table.path}"
+def _say_if_too_few(solver: Any, steps: int) -> None:
+    order = getattr(solver, "order", 0)
+    if isinstance(order, int) and order > steps:
+        _log.warning(
+            "%s: %d steps are too few for order %d; each step uses as many answers as there are",
+            getattr(solver, "name", type(solver).__name__),
+            steps,
+            order,
         )
 
 
-def _time_dtype(u: Tensor) -> torch.dtype:
-    return torch.float64 if u.dtype in (torch.float64, torch.complex128) else torch.float32
-
-
-def _sum_dtype(u: Tensor) -> torch.dtype:
-    real = _time_dtype(u)
-    return real.to_complex() if u.is_complex() else real
-
-
-def _shown(rows: range, progress: bool) -> Iterable[int]:
+def _shown(rows: int | None, progress: bool) -> Iterable[int]:
+    counted = count() if rows is None else range(rows)
     if not progress:
-        return rows
+        return counted
     from rich.console import Console
     from rich.progress import track
 
-    return track(rows, "sampling", console=Console(stderr=True))
+    return track(counted, "sampling", total=rows, console=Console(stderr=True))

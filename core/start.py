@@ -1,4 +1,4 @@
-"""Where sampling starts: which shape, dtype and device, whose random streams, and the state in u = x − b y."""
+"""Where sampling starts: which shape, dtype and device, whose random streams, and the state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from fewstep.core.paths import AffinePath
 
 @dataclass(frozen=True)
 class Start:
-    """A state in u = x − b y, what moves it to x, and the streams of the noise to come."""
+    """A state of its own memory, the degraded end in its dtype, and the streams of the noise to come."""
 
-    u: Tensor
+    x: Tensor
     y: Tensor | None
     streams: list[torch.Generator]
 
@@ -53,11 +53,26 @@ def start(
         raise UsageError(f"expected temperature >= 0, got {temperature}")
     device = torch.device(device or ("cpu" if like is None else like.device))
     streams = _streams(generator, seeds, shape[0])
+    _check_devices(streams, device)
     y = None if y is None else y.to(device, dtype)
-    if x is None:
-        x = path.prior(rng.normal(shape, streams, dtype, device), y, t=t, temperature=temperature)
-    u = x.to(device, dtype, copy=True)
-    return Start(u if y is None else u - float(path.coefficients(t)[1]) * y, y, streams)
+    if x is not None:
+        return Start(x.to(device, dtype, copy=True, memory_format=torch.contiguous_format), y, streams)
+    return Start(_prior(path, t, rng.normal(shape, streams, dtype, device), y, temperature), y, streams)
+
+
+def _prior(path: AffinePath, t: float, z: Tensor, y: Tensor | None, temperature: float) -> Tensor:
+    """`AffinePath.prior`, written over the noise."""
+    a, b, s = (float(value) for value in path.coefficients(t))
+    x = z.mul_(temperature * s)
+    return x if y is None else x.add_(y, alpha=a + b)
+
+
+def _check_devices(streams: Sequence[torch.Generator], device: torch.device) -> None:
+    for stream in streams:
+        if stream.device.type not in ("cpu", device.type):
+            raise UsageError(
+                f"expected generators on the CPU or on {device} like the state, got one on {stream.device}"
+            )
 
 
 def _shape(shape: Sequence[int] | None, x: Tensor | None, y: Tensor | None) -> tuple[int, ...]:
