@@ -7,11 +7,15 @@ so that f(x, t_min) = u/a exactly. Distillation: f(x_t) = sg f_ema(x_r), x_r one
 training: x_r is the same noise at r (algorithm 3). CoMoSpeech (arXiv:2305.06908) is the former on a path with y.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from fewstep.core.distill import distance as distances
-from fewstep.core.distill.segment import Step, ddim
+from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.distill.segment import Step, ddim, heun
 from fewstep.core.paths import AffinePath
 from fewstep.core.types import Denoise
 
@@ -149,3 +153,45 @@ def neighbours(grid: Tensor, n: int, generator: torch.Generator, device: torch.d
 def _sigma(path: AffinePath, t: Tensor) -> Tensor:
     a, _, s = path.coefficients(t)
     return s / a
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Consistency distillation on a fixed grid.
+
+    Parameters
+    ----------
+    sigma_data
+        Standard deviation of the data.
+    steps
+        Of the grid, even in theta = atan(s / (a sigma_data)) between the path's ends.
+    step
+        The teacher's step.
+    distance
+        See `fewstep.core.distill.distance`.
+    """
+
+    sigma_data: float
+    steps: int = 40
+    step: Step = heun
+    distance: distances.Distance = distances.pseudo_huber
+    pairs: ClassVar[bool] = False
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        t, r = neighbours(self.grid(path), len(items.x0), generator, items.x0.device)
+        x = path.sample(items.x0, items.noise(generator), t, items.y)
+        student, target = (
+            bounded(net, path, sigma_data=self.sigma_data, y=items.y) for net in (nets.student, nets.target)
+        )
+        return consistency_distillation(
+            student, target, nets.teacher, path, x, t, r, y=items.y, step=self.step, distance=self.distance
+        )
+
+    def grid(self, path: AffinePath) -> Tensor:
+        """Decreasing times [steps + 1], from t_max to t_min."""
+        ends = path.lam(torch.tensor([path.t_max, path.t_min], dtype=torch.float64))
+        theta = torch.atan(torch.exp(-ends) / self.sigma_data)
+        even = torch.linspace(0, 1, self.steps + 1, dtype=torch.float64)
+        inner = path.inverse(-torch.log(self.sigma_data * torch.tan(theta[0] + even[1:-1] * (theta[1] - theta[0]))))
+        return torch.cat([inner.new_tensor([path.t_max]), inner, inner.new_tensor([path.t_min])])

@@ -9,9 +9,13 @@ Only laws are matched: which noise becomes which sample is free. DisBack (arXiv:
 degrade to the untrained generator's law and then takes the way back as a sequence of targets.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.core.types import Denoise
@@ -126,3 +130,43 @@ def backtrack(iteration: int, *, stages: int, every: int) -> int:
     if every < 1 or stages < 0:
         raise UsageError(f"expected every >= 1 and stages >= 0, got {every=}, {stages=}")
     return min(iteration // every, stages)
+
+
+@dataclass(frozen=True)
+class DistributionMatching:
+    """DMD without its regression term, for a student of one step.
+
+    Parameters
+    ----------
+    low, high
+        Range of the times at which laws are compared, as shares of t_max.
+    normalise
+        See `gradient`.
+    """
+
+    low: float = 0.02
+    high: float = 0.98
+    normalise: bool = True
+    pairs: ClassVar[bool] = False
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        x0, t = self._sample(nets, path, items, generator), self._times(path, items, generator)
+        eps = items.noise(generator)
+        return distribution_matching(
+            x0, nets.teacher, nets.of_student(), path, eps, t, y=items.y, normalise=self.normalise
+        )
+
+    def fake_loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        with torch.no_grad():
+            x0 = self._sample(nets, path, items, generator)
+        t = items.uniform(generator, path.t_min, path.t_max)
+        return denoising(nets.of_student(), x0, path, items.noise(generator), t, y=items.y)
+
+    def _sample(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        t = torch.full((len(items.x0),), path.t_max, device=items.x0.device)
+        return nets.student(path.prior(items.noise(generator), items.y), t)
+
+    def _times(self, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        return items.uniform(generator, self.low * path.t_max, self.high * path.t_max)

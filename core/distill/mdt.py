@@ -11,11 +11,17 @@ whole tensor (`l2`), which switches the correction off in high dimension; the pa
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from fewstep.core.distill import distance as distances
+from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.errors import UsageError
+from fewstep.core.paths import AffinePath
+from fewstep.core.types import Denoise
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """``velocity(x, t)`` with t [batch]."""
@@ -156,3 +162,55 @@ def _like(t: Tensor, x: Tensor) -> Tensor:
 
 def _norm(change: Tensor) -> Tensor:
     return change.flatten(1).norm(dim=1).reshape(-1, *[1] * (change.ndim - 1))
+
+
+def velocity_of(denoise: Denoise) -> Velocity:
+    """(x − denoise(x, t)) / t on the rectified flow: marginal velocity of a teacher, average velocity of a student."""
+    return lambda x, t: (x - denoise(x, t)) / _like(t, x)
+
+
+@dataclass(frozen=True)
+class MarginalData:
+    """Velocity matching and velocity distillation together, on the rectified flow only.
+
+    Parameters
+    ----------
+    matching, distillation
+        Weights of the two losses.
+    dt
+        Step of the finite difference, and the smallest time.
+    normalise
+        None, `l2` or `rms`.
+    distance
+        See `fewstep.core.distill.distance`.
+
+    Raises
+    ------
+    UsageError
+        If the path is another one.
+    """
+
+    matching: float = 1.0
+    distillation: float = 1.0
+    dt: float = 1e-2
+    normalise: Norm | None = None
+    distance: distances.Distance = distances.mse
+    pairs: ClassVar[bool] = False
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        if not path.key.startswith("rectified_flow") or items.y is not None:
+            raise UsageError(f"MDT-dist is defined on the rectified flow without y, got {path.key}")
+        phi, teacher = velocity_of(nets.student), velocity_of(nets.teacher)
+        t, noise = items.uniform(generator, 2 * self.dt, 1.0), items.noise(generator)
+        options: dict[str, Any] = {
+            "differentiate": lambda phi, x, t, v: finite_difference(phi, x, t, v, dt=self.dt),
+            "normalise": self.normalise,
+            "distance": self.distance,
+        }
+        x = path.sample(items.x0, noise, t)
+        total = self.matching * velocity_matching(phi, teacher, x, t, **options)
+        if self.distillation:
+            z = items.noise(generator)
+            total = total + self.distillation * velocity_distillation(phi, teacher, z, noise, t, **options)
+        return total

@@ -6,10 +6,19 @@ Inception distance (Bińkowski et al. 2018, arXiv:1801.01401); the states come f
 are those of small batches: accumulate features, not losses, where memory allows.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.distill.unrolled import unroll
 from fewstep.core.errors import UsageError
+from fewstep.core.paths import AffinePath
+
+Kernel = Callable[[Tensor, Tensor], Tensor]
 
 
 def polynomial(x: Tensor, y: Tensor, *, degree: int = 3, coef: float = 1.0) -> Tensor:
@@ -23,7 +32,7 @@ def gaussian(x: Tensor, y: Tensor, *, widths: tuple[float, ...] = (0.1, 0.3, 1.0
     return torch.stack([torch.exp(-square / (2 * w * w)) for w in widths]).sum(dim=0)
 
 
-def mmd2(x: Tensor, y: Tensor, *, kernel=polynomial) -> Tensor:
+def mmd2(x: Tensor, y: Tensor, *, kernel: Kernel = polynomial) -> Tensor:
     """Unbiased squared discrepancy of two sets of features.
 
     Parameters
@@ -51,3 +60,31 @@ def mmd2(x: Tensor, y: Tensor, *, kernel=polynomial) -> Tensor:
 def _within(k: Tensor) -> Tensor:
     n = len(k)
     return (k.sum() - k.diagonal().sum()) / (n * (n - 1))
+
+
+@dataclass(frozen=True)
+class MomentMatching:
+    """Fine-tune a sampler of `steps` even DDIM steps so that its features have the data's law.
+
+    Parameters
+    ----------
+    steps
+        Of the sampler.
+    features
+        ``x0 -> [batch, d]``, a frozen net; default: the flattened signal itself.
+    kernel
+        `polynomial` or `gaussian`.
+    """
+
+    steps: int = 4
+    features: Callable[[Tensor], Tensor] | None = None
+    kernel: Kernel = polynomial
+    pairs: ClassVar[bool] = False
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """One number, [1]: it belongs to the batch, not to its items."""
+        times = path.t_max * torch.linspace(1, 0, self.steps + 1)
+        start = path.prior(items.noise(generator), items.y)
+        drawn = unroll(nets.student, path, start, times, y=items.y)
+        see = self.features or (lambda x: x.flatten(1))
+        return mmd2(see(drawn), see(items.x0), kernel=self.kernel)[None]

@@ -9,9 +9,14 @@ single DDIM step from (x_t, t) to t'' lands on the same x'':
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from fewstep.core.distill import distance as distances
+from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.distill.segment import ddim
 from fewstep.core.paths import AffinePath
 from fewstep.core.types import Denoise
@@ -53,3 +58,32 @@ def progressive_target(
         y = x.new_zeros(()) if y is None else y
         ratio = sr / s
         return (end - br * y - ratio * (x - b * y)) / (ar - ratio * a)
+
+
+@dataclass(frozen=True)
+class Progressive:
+    """One round of progressive distillation: a student of `steps` even steps from a teacher of twice as many.
+
+    Parameters
+    ----------
+    steps
+        Of the student.
+    snr_limit
+        The loss is weighted by max(SNR, 1), clipped here ("truncated SNR", arXiv:2202.00512, §4).
+    distance
+        See `fewstep.core.distill.distance`.
+    """
+
+    steps: int
+    snr_limit: float = 5.0
+    distance: distances.Distance = distances.mse
+    pairs: ClassVar[bool] = False
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        number = torch.randint(1, self.steps + 1, (len(items.x0),), generator=generator).to(items.x0.device)
+        t, middle, end = (path.t_max * (number - done) / self.steps for done in (0, 0.5, 1))
+        x = path.sample(items.x0, items.noise(generator), t, items.y)
+        target = progressive_target(nets.teacher, path, x, t, middle, end, items.y)
+        weight = (2 * path.lam(t)).exp().clamp(1.0, self.snr_limit)
+        return weight * self.distance(nets.student(x, t), target)

@@ -6,13 +6,15 @@ reflow   train the same regression as ever on x_t = a x_0 + b y + s eps of a pai
 distil   student(x_T, T) ~ x_0 (InstaFlow, Liu et al. 2023, arXiv:2309.06380)
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from fewstep.core import rng
 from fewstep.core.distill import distance as distances
+from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.paths import AffinePath
 from fewstep.core.sample import sample
 from fewstep.core.types import Denoise, Solver
@@ -124,3 +126,28 @@ def reflow(
     da, _, ds = path.broadcast(path.derivatives(t), x0)
     speed = (da - a * ds / s).abs()
     return distance(speed * student(path.sample(x0, eps, t, y), t), speed * x0)
+
+
+@dataclass(frozen=True)
+class Reflow:
+    """Train on the straight ways of the teacher's pairs."""
+
+    distance: distances.Distance = distances.mse
+    pairs: ClassVar[bool] = True
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        t = items.uniform(generator, path.t_min, path.t_max)
+        return reflow(nets.student, path, items.carried(), items.x0, t, y=items.y, distance=self.distance)
+
+
+@dataclass(frozen=True)
+class PairDistillation:
+    """Answer at the prior with the teacher's end point."""
+
+    distance: distances.Distance = distances.mse
+    pairs: ClassVar[bool] = True
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        return pair_distance(nets.student, path, items.carried(), items.x0, y=items.y, distance=self.distance)

@@ -10,11 +10,13 @@ and the difference of the real and fake denoisers there moves the answer. One ne
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from fewstep.core.distill.distribution import gradient
+from fewstep.core.distill.distribution import denoising, gradient
+from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.distill.segment import jump
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
@@ -130,3 +132,42 @@ def trajectory_matching(
         goal = answer.x0 - gradient(answer.x0, real(x, t), fake(x, t))
     errors = (answer.x0 - goal).abs().square()
     return ((errors + c * c).sqrt() - c).flatten(1).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class TrajectoryMatching:
+    """TDM for a student of `steps` even steps.
+
+    Parameters
+    ----------
+    steps
+        Of the student.
+    high
+        Latest time at which laws are compared, as a share of t_max.
+    """
+
+    steps: int = 4
+    high: float = 0.98
+    pairs: ClassVar[bool] = False
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        answer = self._roll(nets.student, path, items, generator)
+        u = items.uniform(generator, 0.02, 0.98)
+        t = answer.t_mid + u * (self.high * path.t_max - answer.t_mid)
+        eps = items.noise(generator)
+        return trajectory_matching(
+            answer, nets.teacher, nets.of_student(), path, eps, t.clamp(min=path.t_min), y=items.y
+        )
+
+    def fake_loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        with torch.no_grad():
+            answer = self._roll(nets.student, path, items, generator)
+        t = items.uniform(generator, path.t_min, path.t_max)
+        return denoising(nets.of_student(), answer.x0, path, items.noise(generator), t, y=items.y)
+
+    def _roll(self, student: Denoise, path: AffinePath, items: Items, generator: torch.Generator) -> Answer:
+        grid = path.t_max * torch.linspace(1, 0, self.steps + 1)
+        step = int(torch.randint(self.steps, (), generator=generator))
+        return roll(student, path, path.prior(items.noise(generator), items.y), grid, step, y=items.y)

@@ -1,0 +1,249 @@
+"""Distillation recipes on a problem whose answer is known: six Gaussians in the plane, an analytic teacher.
+
+Every recipe has the same student (a perceptron of 3 x 96), the same start (the teacher copied by regression), batch,
+optimiser and number of iterations. Pair error: root mean square of the difference to the exact end point of the same
+noise; sliced W2: distance of laws. Recipes that match laws only are not asked for pairs.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fewstep.benchmarks import mixture
+from fewstep.core import sample, solvers, times
+from fewstep.core.distill import mdt
+from fewstep.core.distill.consistency import Consistency, bounded
+from fewstep.core.distill.distribution import DistributionMatching
+from fewstep.core.distill.mmd import MomentMatching, gaussian
+from fewstep.core.distill.progressive import Progressive
+from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.distill.reflow import PairDistillation, Reflow
+from fewstep.core.distill.tdm import TrajectoryMatching
+from fewstep.core.types import Denoise
+
+PATH = mixture.PATH
+SIGMA_DATA = (mixture.RADIUS**2 / 2 + mixture.STD**2) ** 0.5
+ITERATIONS, BATCH, EVALUATED = 3000, 512, 16384
+
+
+class Velocity(nn.Module):
+    """A perceptron of (x, t), three hidden layers of 96, read as a velocity: x0 = x − t v."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = [2 + 9, 96, 96, 96]
+        layers: list[nn.Module] = []
+        for a, b in pairwise(sizes):
+            layers += [nn.Linear(a, b), nn.SiLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(96, 2))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """[n, 2], scalar or [n] -> x0_hat [n, 2]."""
+        t = t.to(x.dtype).expand(len(x))[:, None]
+        phase = t * torch.tensor([1.0, 2.0, 4.0, 8.0], dtype=x.dtype)
+        return x - t * self.layers(torch.cat([x, t, phase.sin(), phase.cos()], dim=1))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a row of the table is trained and read.
+
+    `rounds`: (share of the iterations, recipe); the teacher of a later round is the student of the one before if
+    `relay`. `read` makes the sampler's denoiser from the net.
+    """
+
+    rounds: tuple[tuple[float, Any], ...]
+    steps: int = 1
+    relay: bool = False
+    preserves: bool = True
+    read: Callable[[Denoise], Denoise] = lambda denoise: denoise
+    target: tuple[float, float] | None = None
+
+
+def entries() -> dict[str, Entry]:
+    """The table's rows, with the reference figures that they are held to (pair error, sliced W2)."""
+    halves = (16, 8, 4, 2, 1)
+    return {
+        "consistency": Entry(
+            ((1.0, Consistency(SIGMA_DATA, steps=40)),),
+            read=lambda denoise: bounded(denoise, PATH, sigma_data=SIGMA_DATA),
+            target=(0.131, 0.066),
+        ),
+        "progressive, 32 to 1": Entry(
+            tuple((1 / len(halves), Progressive(n)) for n in halves), relay=True, target=(0.143, 0.068)
+        ),
+        "reflow": Entry(((1.0, Reflow()),), target=(0.161, 0.084)),
+        "reflow, then pairs": Entry(((0.5, Reflow()), (0.5, PairDistillation())), target=(0.086, 0.048)),
+        "pairs": Entry(((1.0, PairDistillation()),)),
+        "velocity matching": Entry(((1.0, mdt.MarginalData(distillation=0.0)),), target=(0.469, 0.379)),
+        "velocity matching and distillation": Entry(((1.0, mdt.MarginalData()),), target=(0.369, 0.256)),
+        "velocity matching, l2-normalised": Entry(((1.0, mdt.MarginalData(distillation=0.0, normalise=mdt.l2)),)),
+        "distribution matching": Entry(((1.0, DistributionMatching()),), preserves=False, target=(0.350, 0.078)),
+        "trajectory matching, 4 steps": Entry(((1.0, TrajectoryMatching(4)),), steps=4, preserves=False),
+        "moment matching, 4 steps": Entry(
+            ((1.0, MomentMatching(4, kernel=gaussian)),), steps=4, preserves=False, target=(0.144, 0.051)
+        ),
+    }
+
+
+def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[str], None] | None = None) -> list[dict]:
+    """The table of the benchmark."""
+    seeds, iterations = ((0,), ITERATIONS // 10) if quick else ((0, 1, 2), ITERATIONS)
+    judge = Judge.make()
+    start = copied_teacher(iterations)
+    table = []
+    for n in (1, 4, 16):
+        table += judge.rows(f"teacher, {n} steps", [mixture.teacher], n, None, 0.0, 0, seeds=(0,), judged=True)
+    table += judge.rows("copy, 1 step", [start], 1, None, 0.0, iterations, seeds=(0,), judged=True)
+    for name, entry in entries().items():
+        if progress:
+            progress(name)
+        students, spent = [], []
+        for seed in seeds:
+            begun = time.process_time()
+            students.append(entry.read(train(start, entry, iterations, seed)))
+            spent.append(time.process_time() - begun)
+        target = None if quick else entry.target
+        mean = statistics.fmean(spent)
+        table += judge.rows(name, students, entry.steps, target, mean, iterations, seeds, judged=entry.preserves)
+    return table
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Noise, where the exact flow carries it, and data."""
+
+    z: Tensor
+    ends: Tensor
+    data: Tensor
+
+    @classmethod
+    def make(cls) -> Judge:
+        """The same for every row."""
+        generator = torch.Generator().manual_seed(1)
+        z = torch.randn(EVALUATED, 2, generator=generator)
+        return cls(z, mixture.exact_map(z), mixture.data(EVALUATED, generator))
+
+    @torch.no_grad()
+    def measure(self, denoise: Denoise, steps: int) -> tuple[float, float]:
+        """(pair error, sliced W2) of a sampler of even DDIM steps."""
+        grid = times.uniform(PATH, steps)
+        x = sample(denoise, PATH, times=grid, solver=solvers.ddim(), x=self.z).x
+        return float((x - self.ends).square().mean().sqrt()), mixture.sliced_wasserstein(x, self.data)
+
+    def rows(
+        self,
+        name: str,
+        denoisers: list,
+        steps: int,
+        target: tuple[float, float] | None,
+        seconds: float,
+        iterations: int,
+        seeds: tuple[int, ...],
+        *,
+        judged: bool,
+    ) -> list[dict]:
+        """Mean and spread over the seeds, and the cost."""
+        measured = [self.measure(denoise, steps) for denoise in denoisers]
+        common = {"row": name, "steps": steps, "nfe": steps, "dtype": "float32", "device": "cpu", "seed": seeds[0]}
+        out = []
+        for k, metric in enumerate(("pair RMSE", "sliced W2")):
+            values = [m[k] for m in measured]
+            bound = target[k] if target and (judged or k == 1) else None
+            value = statistics.fmean(values)
+            out.append(common | {"metric": metric, "value": value, "target": bound, "ok": _met(value, bound)})
+            if len(values) > 1:
+                out.append(common | {"metric": f"{metric}, spread", "value": max(values) - min(values)})
+        if seconds:
+            out.append(common | {"metric": f"CPU seconds for {iterations} iterations", "value": seconds})
+        return out
+
+
+def _met(value: float, bound: float | None) -> bool | None:
+    return None if bound is None else value <= bound
+
+
+def copied_teacher(iterations: int) -> Velocity:
+    """The student's start: the teacher's answers regressed at random times."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = Velocity()
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(net.parameters(), 2e-3)
+    for i in range(iterations):
+        items = Items(mixture.data(BATCH, generator))
+        t = items.uniform(generator, PATH.t_min, PATH.t_max)
+        x = PATH.sample(items.x0, items.noise(generator), t)
+        loss = ((net(x, t) - mixture.teacher(x, t)) / t[:, None].clamp(min=0.05)).square().mean()
+        _descend(optimizer, loss, 2e-3, i, iterations)
+    return net
+
+
+def train(start: Velocity, entry: Entry, iterations: int, seed: int) -> Velocity:
+    """The averaged student after its rounds."""
+    teacher: Denoise = mixture.teacher
+    student = copy.deepcopy(start)
+    for share, recipe in entry.rounds:
+        student = _round(student, teacher, recipe, int(share * iterations), seed)
+        if entry.relay:
+            teacher = copy.deepcopy(student)
+    return student
+
+
+def _round(start: Velocity, teacher: Denoise, recipe: Any, iterations: int, seed: int) -> Velocity:
+    student, target, average = (copy.deepcopy(start) for _ in range(3))
+    fake = copy.deepcopy(start) if hasattr(recipe, "fake_loss") else None
+    nets = Nets(student, target, teacher, fake)
+    rate = 5e-4 if fake else 2e-3
+    optimizer = torch.optim.Adam(student.parameters(), rate, betas=(0.0 if fake else 0.9, 0.99))
+    of_fake = torch.optim.Adam(fake.parameters(), 2e-3, betas=(0.0, 0.99)) if fake else None
+    generator = torch.Generator().manual_seed(seed + 10)
+    kept = _pairs(seed) if recipe.pairs else None
+    for i in range(iterations):
+        if of_fake is not None:
+            for _ in range(2):
+                loss = recipe.fake_loss(nets, PATH, _items(None, generator), generator).mean()
+                _descend(of_fake, loss, 2e-3, i, iterations)
+        loss = recipe.loss(nets, PATH, _items(kept, generator), generator).mean()
+        _descend(optimizer, loss, rate, i, iterations)
+        _follow(target, student, 0.95)
+        _follow(average, student, 0.99)
+    return average
+
+
+def _items(kept: tuple[Tensor, Tensor] | None, generator: torch.Generator) -> Items:
+    if kept is None:
+        return Items(mixture.data(BATCH, generator))
+    index = torch.randint(len(kept[0]), (BATCH,), generator=generator)
+    return Items(kept[1][index], eps=kept[0][index])
+
+
+def _pairs(seed: int, n: int = 32768, steps: int = 32) -> tuple[Tensor, Tensor]:
+    z = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed + 100))
+    grid = times.uniform(PATH, steps)
+    return z, sample(
+        mixture.teacher, PATH, times=grid, solver=solvers.multistep(2, "trig", sigma_data=SIGMA_DATA), x=z
+    ).x
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, i: int, total: int) -> None:
+    optimizer.param_groups[0]["lr"] = rate * min(1.0, (i + 1) / 50) * max(0.02, 1 - i / total)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+    for mine, theirs in zip(average.parameters(), net.parameters(), strict=True):
+        mine.lerp_(theirs, 1 - decay)
