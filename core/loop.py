@@ -21,10 +21,10 @@ from fewstep.core.answers import check_answer, check_finite, not_finite, on, sum
 from fewstep.core.rng import Fill
 from fewstep.core.solvers.tableau import Tableau
 from fewstep.core.types import Denoise
-from fewstep.core.weights import weights
+from fewstep.core.weights import Weights, weights
 
 Move = Callable[[int], Any]
-_FUSED = (torch.float32, torch.float64)
+_LARGE = 8192
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,13 @@ class Loop:
         cls, denoise: Denoise, table: Tableau, x: Tensor, y: Tensor | None, fill: Fill, *, compiled: bool = False
     ) -> "Loop":
         """Take the memory for running `table` from `x`: the ring, y in its last slot, and the noise if any is drawn."""
-        w = weights(table, with_y=y is not None)
+        product = not compiled and _is_product(x, table)
+        w = weights(table, with_y=y is not None, unit=not (product or compiled))
         ring = torch.zeros((w.slots.shape[1], x.numel()), dtype=x.dtype, device=x.device)
         if y is not None:
             ring[-1].copy_(y.reshape(-1))
         flat = real(x.view(-1))
-        combine = _combination(flat, real(ring), w.state, w.slots, compiled)
+        make = _compiled if compiled else _product if product else _terms
         return cls(
             denoise=denoise,
             table=table,
@@ -77,7 +78,7 @@ class Loop:
             slots=[slot.view(x.shape) for slot in ring[: w.depth]],
             element=w.element.tolist(),
             sums=torch.zeros(1 if x.device.type == "cpu" else table.rows, dtype=sum_dtype(x), device=x.device),
-            move=_with_noise(combine, x, w.noise, fill),
+            move=_with_noise(make(flat, real(ring), w), x, w.noise, fill),
         )
 
     def rows(self, shown: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
@@ -132,8 +133,12 @@ def real(x: Tensor) -> Tensor:
 
 def _write(slot: Tensor, x: Tensor, denoised: Tensor, element: list[float], last: Tensor | None) -> None:
     of_x, of_denoised, of_last = element
-    if of_x == 0:
+    if of_x == 0 and (of_denoised == 1 or denoised.dtype is not slot.dtype):
         slot.copy_(denoised)
+        if of_denoised != 1:
+            slot.mul_(of_denoised)
+    elif of_x == 0:
+        torch.mul(denoised, of_denoised, out=slot)
     elif of_denoised == 1:
         torch.add(denoised, x, alpha=of_x, out=slot)
     else:
@@ -142,25 +147,34 @@ def _write(slot: Tensor, x: Tensor, denoised: Tensor, element: list[float], last
         slot.add_(last, alpha=of_last)
 
 
-def _combination(x: Tensor, ring: Tensor, state: Any, slots: Any, compiled: bool) -> Move:
-    """Row i of the table, over the state: a matrix-vector product where that is one exact pass, else term by term."""
-    factors = state.tolist()
-    if compiled:
-        run, numbers = _compiled(), on(np.column_stack([state, slots]), time_dtype(x), x.device).unbind()
-        return lambda i: run(x, ring, numbers[i])
-    if x.device.type == "cpu" and x.dtype in _FUSED:
-        matrix, vectors = ring.t(), on(slots, x.dtype, x.device).unbind()
-        return lambda i: x.addmv_(matrix, vectors[i], beta=factors[i])
-    parts = ring.unbind()
-    terms = [[(part, w) for part, w in zip(parts, row, strict=True) if w] for row in slots.tolist()]
-    return lambda i: _term_by_term(x, factors[i], terms[i])
+def _is_product(x: Tensor, table: Tableau) -> bool:
+    """Whether a matrix-vector product pays: for small items it has less overhead; it is exact in full precision only.
+
+    The choice depends on the item, not on the batch, which must not show in the result.
+    """
+    small = x[0].numel() < _LARGE or bool(table.mix[:, 0].any())
+    return small and x.device.type == "cpu" and real(x).dtype in (torch.float32, torch.float64)
 
 
-def _term_by_term(x: Tensor, factor: float, terms: list[tuple[Tensor, float]]) -> None:
-    if factor != 1:
-        x.mul_(factor)
-    for part, weight in terms:
-        x.add_(part, alpha=weight)
+def _product(x: Tensor, ring: Tensor, w: Weights) -> Move:
+    matrix, vectors, factors = ring.t(), on(w.slots, x.dtype, x.device).unbind(), w.state.tolist()
+    return lambda i: x.addmv_(matrix, vectors[i], beta=factors[i])
+
+
+def _terms(x: Tensor, ring: Tensor, w: Weights) -> Move:
+    parts, factors, weights_of = ring.unbind(), w.state.tolist(), w.slots.tolist()
+
+    def move(i: int) -> None:
+        weights, k = weights_of[i], i % w.depth
+        if weights[k] == 1:
+            torch.add(parts[k], x, alpha=factors[i], out=x)
+        else:
+            x.mul_(factors[i]).add_(parts[k], alpha=weights[k])
+        for j, weight in enumerate(weights):
+            if weight and j != k:
+                x.add_(parts[j], alpha=weight)
+
+    return move
 
 
 def _with_noise(combine: Move, x: Tensor, noise: Any, fill: Fill) -> Move:
@@ -176,13 +190,18 @@ def _with_noise(combine: Move, x: Tensor, noise: Any, fill: Fill) -> Move:
     return move
 
 
-def _fused(x: Tensor, ring: Tensor, numbers: Tensor) -> None:
+def _compiled(x: Tensor, ring: Tensor, w: Weights) -> Move:
+    run, numbers = _compiler(), on(np.column_stack([w.state, w.slots]), time_dtype(x), x.device).unbind()
+    return lambda i: run(x, ring, numbers[i])
+
+
+@cache
+def _compiler() -> Callable[[Tensor, Tensor, Tensor], None]:
+    return torch.compile(_in_one, fullgraph=True)
+
+
+def _in_one(x: Tensor, ring: Tensor, numbers: Tensor) -> None:
     moved = x * numbers[0]
     for k, part in enumerate(ring.unbind()):
         moved = moved + part * numbers[k + 1]
     x.copy_(moved)
-
-
-@cache
-def _compiled() -> Callable[[Tensor, Tensor, Tensor], None]:
-    return torch.compile(_fused, fullgraph=True)

@@ -8,11 +8,16 @@ so that the state of every path, with y or without, is one combination of what l
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewstep.core.solvers.knots import Array
 from fewstep.core.solvers.tableau import Tableau
+
+_SMALLEST = 1e-3
+"""Of the largest weight: a smaller one would make a unit element too small for half precision."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Weights:
     slots
         [rows, depth], with y [rows, depth + 1].
     element
-        H_i in terms of x_i, D_i and H_{i−1}, [rows, 3]; the larger of the first two is 1.
+        H_i in terms of x_i, D_i and H_{i−1}, [rows, 3]; one of the first two is 1, unless H_i is only a multiple of D_i
+        whose weight in its own row is then 1.
     """
 
     depth: int
@@ -38,7 +44,7 @@ class Weights:
     element: Array
 
 
-def weights(table: Tableau, *, with_y: bool) -> Weights:
+def weights(table: Tableau, *, with_y: bool, unit: bool = False) -> Weights:
     """Arrange a table for the loop.
 
     Parameters
@@ -47,6 +53,8 @@ def weights(table: Tableau, *, with_y: bool) -> Weights:
         Any.
     with_y
         Whether the path ends at a y that is not 0.
+    unit
+        Give the newest element weight 1 in its row where it is a multiple of D_i, so that one pass moves x and adds it.
 
     Returns
     -------
@@ -54,19 +62,40 @@ def weights(table: Tableau, *, with_y: bool) -> Weights:
     """
     rows, width = table.history.shape
     depth = max(width, 2 if table.mix[:, 2].any() else 1)
-    scale = np.where(np.abs(table.mix[:, 0]) > np.abs(table.mix[:, 1]), table.mix[:, 0], table.mix[:, 1])
-    scale = np.where(scale == 0, 1.0, scale)
+    scale = _scale(table, unit)
     element = table.mix / scale[:, None]
     element[1:, 2] *= scale[:-1]
-    behind = np.arange(rows)[:, None] - np.arange(width)
-    row, column = np.nonzero((behind >= 0) & (table.history != 0))
-    at, weight = behind[row, column], table.history[row, column]
-    slots = np.zeros((rows, depth + with_y))
-    slots[row, at % depth] = weight * scale[at]
+    known, at, slot = _places(rows, width, depth)
+    weight = table.history.reshape(-1)
+    scaled = weight * scale[at]
+    scaled[abs(scaled - 1) < 1e-14] = 1.0
+    ring = np.zeros(rows * (depth + with_y))
+    first = np.repeat(np.arange(rows) * (depth + with_y), width)
+    ring[(first + slot)[known]] = scaled[known]
+    slots = ring.reshape(rows, -1)
     if with_y:
-        slots[:, depth] = table.b[1:] - table.state * table.b[:-1]
-        np.add.at(slots, (row, depth), weight * _of_y(table)[at])
+        of_y = (weight * _of_y(table)[at] * known).reshape(rows, width).sum(1)
+        slots[:, depth] = table.b[1:] - table.state * table.b[:-1] + of_y
     return Weights(depth, table.state, table.noise, slots, element)
+
+
+@lru_cache(64)
+def _places(rows: int, width: int, depth: int) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Whether a weight of the table belongs to an element that there is, to which, and in which slot that lies; flat."""
+    at = (np.arange(rows)[:, None] - np.arange(width)).reshape(-1)
+    return at >= 0, at.clip(min=0), at % depth
+
+
+def _scale(table: Tableau, unit: bool) -> Array:
+    """G_i / H_i."""
+    of_x, of_denoised, _ = table.mix.T
+    scale = np.where(np.abs(of_x) > np.abs(of_denoised), of_x, of_denoised)
+    scale = np.where(scale == 0, 1.0, scale)
+    if unit and not table.mix[:, 2].any():
+        newest, largest = np.abs(table.history[:, 0]), np.abs(table.history).max()
+        apt = (of_x == 0) & (newest > _SMALLEST * largest)
+        scale = np.where(apt, 1 / np.where(apt, table.history[:, 0], 1.0), scale)
+    return scale
 
 
 def _of_y(table: Tableau) -> Array:

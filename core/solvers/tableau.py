@@ -9,6 +9,7 @@ stages between grid points are rows as well.
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,13 @@ class Tableau:
         """Number of steps of the grid."""
         return int(self.step[-1]) + 1
 
-    @property
+    @cached_property
     def grid(self) -> Array:
         """The times of the grid, [steps + 1]."""
-        last = np.append(np.diff(self.step) > 0, True)
-        return np.append(self.times[0], self.times[1:][last])
+        ends = np.append(np.flatnonzero(self.step[1:] > self.step[:-1]), self.rows - 1)
+        grid = self.times[np.append(0, ends + 1)]
+        grid.flags.writeable = False
+        return grid
 
     def tableau(self, path: AffinePath, times: Any = None) -> "Tableau":
         """Itself: a tableau serves wherever a solver does, on the path and the times that it was made for.
