@@ -18,7 +18,8 @@ def dpm_solver(order: int = 2, variant: str | None = None, *, final: str = "smoo
         Of order 2: ``"midpoint"`` or ``"taylor"``; of order 3: ``"exact"`` or ``"published"``, which is of second
         order. None: the first of these.
     final
-        ``"smooth"`` or, first order in the last step wherever the grid ends, ``"lower"``.
+        ``"smooth"``: orders fall towards sigma = 0, if the grid ends there. ``"lower"``: wherever it ends. ``"full"``:
+        nowhere but in the step to sigma = 0.
 
     Raises
     ------

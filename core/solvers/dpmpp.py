@@ -22,7 +22,8 @@ def dpmpp_2m(variant: str = "midpoint", *, final: str = "smooth") -> Exponential
         h_before); or ``"taylor"`` (diffusers: "heun"), which integrates the extrapolation exactly and is the MR
         Sampler's second-order ODE solver on mean-reverting paths (Li et al. 2025, arXiv:2502.07856).
     final
-        ``"smooth"`` or, first order in the last step wherever the grid ends, ``"lower"``.
+        ``"smooth"``: orders fall towards sigma = 0, if the grid ends there. ``"lower"``: wherever it ends. ``"full"``:
+        nowhere but in the step to sigma = 0.
 
     Raises
     ------

@@ -22,7 +22,7 @@ from fewstep.core.solvers.recorder import Recorder
 from fewstep.core.solvers.tableau import Tableau
 
 VARIANTS = {1: ("taylor",), 2: ("midpoint", "taylor"), 3: ("exact", "published")}
-FINALS = ("smooth", "lower")
+FINALS = ("smooth", "lower", "full")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Exponential:
         method are ``"taylor"``.
     final
         ``"smooth"``: of first order where the noise ends, and of at most second before, if the grid ends there.
-        ``"lower"``: the same wherever the grid ends, as published for few steps.
+        ``"lower"``: the same wherever the grid ends, as published for few steps. ``"full"``: the highest order that
+        there are answers for, up to the step that ends the noise.
     name
         Of the table.
 
@@ -63,7 +64,7 @@ class Exponential:
             known = " or ".join(map(repr, VARIANTS[self.order]))
             raise UsageError(f"expected variant {known}, got {self.variant!r}")
         if self.final not in FINALS:
-            raise UsageError(f"expected final 'smooth' or 'lower', got {self.final!r}")
+            raise UsageError(f"expected final 'smooth', 'lower' or 'full', got {self.final!r}")
 
     def tableau(self, path: AffinePath, times: Any) -> Tableau:
         """The table for `times` on `path`.
@@ -87,7 +88,7 @@ class Exponential:
 def orders(c: Coordinates, order: int, final: str) -> list[int]:
     """The order of each step: as many answers as there are, fewer towards the end."""
     n, found = len(c.z) - 1, []
-    falls = final == "lower" or not np.isfinite(c.z[-1])
+    falls = final == "lower" or (final == "smooth" and not np.isfinite(c.z[-1]))
     for i in range(n):
         known = 0
         while known < order and i - known >= 0 and c.usable[i - known]:

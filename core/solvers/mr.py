@@ -4,12 +4,14 @@ Its steps in x carry y along with the weight (1 − a_n/a_p ...), which is what 
 arXiv:2502.07856, propositions 1 to 4, data prediction.
 """
 
+from collections.abc import Callable
+
 from fewstep.core.errors import UsageError
 from fewstep.core.solvers.dpmpp import dpmpp_1, dpmpp_2m, dpmpp_3m
 from fewstep.core.solvers.sde import sde_dpmpp_1, sde_dpmpp_2m
 from fewstep.core.types import Solver
 
-_MAKE = {
+_MAKE: dict[tuple[str, int], Callable[[], Solver]] = {
     ("ode", 1): dpmpp_1,
     ("ode", 2): lambda: dpmpp_2m("taylor"),
     ("ode", 3): dpmpp_3m,

@@ -23,9 +23,25 @@ _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(32)
 class Line(Protocol):
     """What an integral needs to know: knots, the variable, where it may be used, and the weight of G."""
 
-    knots: Knots
-    z: Array
-    usable: NDArray[np.bool_]
+    @property
+    def knots(self) -> Knots:
+        """Times and the path's coefficients."""
+
+    @property
+    def z(self) -> Array:
+        """The variable there."""
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Where the variable and G are finite."""
+
+    @property
+    def scale(self) -> Array:
+        """What the linear part leaves."""
+
+    @property
+    def mix(self) -> Array:
+        """G in terms of u and D."""
 
     def weight(self, z: Array, n: int) -> Array | float:
         """What G is integrated against at `z`, for a step that ends at knot n."""
@@ -136,5 +152,5 @@ def _time(path: AffinePath, basis: Variable, z: float) -> float:
         return float(z)
     if basis.name in ("lambda", "eps"):
         return float(path.inverse(z))
-    angle = isinstance(basis, Basis) and basis.name == "trig"
-    return float(path.inverse(-math.log(math.tan(z) * basis.sigma_data if angle else z)))
+    scale = math.tan(z) * basis.sigma_data if isinstance(basis, Basis) and basis.name == "trig" else z
+    return float(path.inverse(-math.log(scale)))

@@ -10,12 +10,12 @@ import numpy as np
 
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
-from fewstep.core.solvers.basis import Basis, Coordinates
-from fewstep.core.solvers.quadrature import moments, with_stages
+from fewstep.core.solvers.basis import Basis
+from fewstep.core.solvers.quadrature import Line, moments, with_stages
 from fewstep.core.solvers.recorder import Recorder
 from fewstep.core.solvers.singlestep import first_weights
 from fewstep.core.solvers.tableau import Tableau
-from fewstep.core.solvers.velocity import InTime, Velocity
+from fewstep.core.solvers.velocity import Velocity
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _nodes(method: Butcher) -> list[float]:
     return [sum(stage) for stage in method.stages]
 
 
-def _step(rows: Recorder, c: Coordinates | InTime, method: Butcher, i: int, first: int) -> None:
+def _step(rows: Recorder, c: Line, method: Butcher, i: int, first: int) -> None:
     """Stages at knots `first` and on, then the end of step i."""
     base = rows.newest
     h = c.z[i + 1] - c.z[i]

@@ -42,7 +42,8 @@ def sde_dpmpp_2m(variant: str = "midpoint", *, eta: float = 1.0, final: str = "s
     eta
         Noise rate, at least 0; 0 is `dpmpp_2m`.
     final
-        ``"smooth"`` or, first order in the last step wherever the grid ends, ``"lower"``.
+        ``"smooth"``: orders fall towards sigma = 0, if the grid ends there. ``"lower"``: wherever it ends. ``"full"``:
+        nowhere but in the step to sigma = 0.
 
     Raises
     ------

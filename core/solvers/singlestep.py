@@ -19,7 +19,7 @@ from fewstep.core.solvers.basis import Basis, Coordinates
 from fewstep.core.solvers.first_order import row
 from fewstep.core.solvers.knots import knots
 from fewstep.core.solvers.noise import Ddim
-from fewstep.core.solvers.quadrature import moments, with_stages
+from fewstep.core.solvers.quadrature import Line, moments, with_stages
 from fewstep.core.solvers.recorder import Recorder
 from fewstep.core.solvers.tableau import Tableau
 
@@ -104,7 +104,7 @@ class Singlestep:
             rows.row(end, number, of_u, weights, base=base)
 
 
-def first_weights(c: Coordinates, p: int, n: int) -> tuple[float, float]:
+def first_weights(c: Line, p: int, n: int) -> tuple[float, float]:
     """Weights of u and G of the first-order step from knot p to knot n; exact for constant D where lam is infinite."""
     if c.usable[p] and np.isfinite(c.z[n]):
         return float(c.scale[n] / c.scale[p]), float(moments(c, p, n, 1)[0])

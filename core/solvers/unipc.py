@@ -134,7 +134,7 @@ def unipc(
     if basis not in ("lambda", "eps"):
         raise UsageError(f"expected basis 'lambda' or 'eps', got {basis!r}")
     if final not in FINALS:
-        raise UsageError(f"expected final 'smooth' or 'lower', got {final!r}")
+        raise UsageError(f"expected final 'smooth', 'lower' or 'full', got {final!r}")
     options = f", {basis=}" * (basis != "lambda") + f", {corrector=}" * (not corrector)
     options += f", {final=}" * (final != "smooth")
     return UniPC(order, variant, Basis(basis), corrector, final, f"unipc({order}, {variant!r}{options})")

@@ -77,6 +77,8 @@ def test_final_steps_are_of_lower_order_as_published():
     assert np.count_nonzero(same_orders.history, axis=1).tolist() == [1, 2, 3, 3, 3, 3]
     to_zero = solvers.dpmpp_3m().tableau(PATH, times.karras(PATH, 6))
     assert np.count_nonzero(to_zero.history, axis=1).tolist() == [1, 2, 3, 3, 2, 1]
+    full = solvers.dpmpp_3m(final="full").tableau(PATH, times.karras(PATH, 6))
+    assert np.count_nonzero(full.history, axis=1).tolist() == [1, 2, 3, 3, 3, 1]
 
 
 def test_2s_is_algorithm_1():
@@ -138,7 +140,7 @@ def test_seeds_keeps_one_brownian_path():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: solvers.dpmpp_2m(final="none"), "final 'smooth' or 'lower', got 'none'"),
+        (lambda: solvers.dpmpp_2m(final="none"), "final 'smooth', 'lower' or 'full', got 'none'"),
         (lambda: solvers.dpmpp_3m("taylor"), "variant 'exact' or 'published', got 'taylor'"),
         (lambda: solvers.dpmpp_2s("exact"), "variant 'midpoint' or 'taylor', got 'exact'"),
         (lambda: solvers.dpmpp_2s(stages="end"), "stages 'middle' or 'grid', got 'end'"),
