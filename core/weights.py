@@ -81,7 +81,7 @@ def weights(table: Tableau, *, with_y: bool, unit: bool = False) -> Weights:
 
 @lru_cache(64)
 def _places(rows: int, width: int, depth: int) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-    """Whether a weight of the table belongs to an element that there is, to which, and in which slot that lies; flat."""
+    """Whether a weight of the table belongs to an element that there is, to which, and in which slot it lies; flat."""
     at = (np.arange(rows)[:, None] - np.arange(width)).reshape(-1)
     return at >= 0, at.clip(min=0), at % depth
 

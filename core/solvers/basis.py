@@ -108,7 +108,7 @@ class Coordinates:
     scale: Array
     mix: Array
 
-    def weight(self, z: Array, n: int) -> Array | float:
+    def weight(self, z: Array, n: int | NDArray[np.int64]) -> Array | float:
         """What G is integrated against at `z`, for a step that ends at knot n."""
         k, rate = self.knots, 1 + self.basis.eta
         if self.basis.name == "lambda":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
@@ -42,26 +43,68 @@ class Multistep:
         """
         c = self.basis.on(knots(path, times))
         n = len(c.z) - 1
+        inside = c.usable[:-1] & np.isfinite(c.z[1:])
+        patterns = self._patterns(c, inside)
         history = np.zeros((n, self.order + self.corrector))
-        state, noise = np.zeros(n), np.zeros(n)
-        for i in range(n):
-            state[i], noise[i], weights = step(c, i, self._nodes(c, i))
-            history[i, : len(weights)] += weights
-            if i and self.corrector and c.usable[i]:
-                history[i] += state[i] * self._correction(c, i)
+        for pattern, rows in patterns.items():
+            history[rows, : len(pattern)] = integrals(c, rows, rows[:, None] - pattern)
+        state, noise = _linear(c, inside)
+        for i in np.flatnonzero(~inside):
+            state[i], noise[i], history[i, :1] = step(c, i, [])
+        if self.corrector:
+            history += state[:, None] * self._corrections(c, patterns, history)
         return tabulate(path, self.name, c, range(n + 1), state, history, noise)
 
-    def _nodes(self, c: Coordinates, i: int) -> list[int]:
-        return [j for j in range(i, max(i - self.order, -1), -1) if c.usable[j]]
+    def _patterns(self, c: Coordinates, inside: NDArray[np.bool_]) -> dict[tuple[int, ...], NDArray[np.int64]]:
+        """Which rows interpolate G through the knots that many rows back, newest first."""
+        found: dict[tuple[int, ...], list[int]] = {}
+        usable = c.usable.tolist()
+        for i in np.flatnonzero(inside).tolist():
+            back = tuple(j for j in range(min(self.order, i + 1)) if usable[i - j])
+            found.setdefault(back, []).append(i)
+        return {back: np.array(rows) for back, rows in found.items()}
 
-    def _correction(self, c: Coordinates, i: int) -> Array:
-        """Weights, newest first, that turn the prediction at knot i into the corrected state there."""
-        nodes = self._nodes(c, i - 1)
-        change = np.zeros(self.order + 1)
-        if nodes:
-            change[: len(nodes) + 1] += integrate(c, i - 1, [i, *nodes])
-            change[1 : len(nodes) + 1] -= integrate(c, i - 1, nodes)
+    def _corrections(self, c: Coordinates, patterns: dict[tuple[int, ...], NDArray[np.int64]], history: Array) -> Array:
+        """Weights, newest first, that turn the prediction at each knot into the corrected state there."""
+        change = np.zeros_like(history)
+        for pattern, all_rows in patterns.items():
+            rows = all_rows[(all_rows + 1 < len(history)) & c.usable[all_rows + 1]]
+            nodes = np.concatenate([rows[:, None] + 1, rows[:, None] - pattern], axis=1)
+            change[rows + 1, : len(pattern) + 1] = integrals(c, rows, nodes)
+            change[rows + 1, 1:] -= history[rows, :-1]
         return change
+
+
+def integrals(c: Coordinates, rows: NDArray[np.int64], nodes: NDArray[np.int64]) -> Array:
+    """∫ weight(z) l_j(z) dz over the steps from the knots `rows` [m], for the Lagrange polynomials on `nodes` [m, k].
+
+    Returns
+    -------
+    numpy.ndarray
+        [m, k].
+    """
+    half, middle = (c.z[rows + 1] - c.z[rows]) / 2, (c.z[rows + 1] + c.z[rows]) / 2
+    points = middle[:, None] + half[:, None] * _POINTS
+    weight = half[:, None] * _WEIGHTS * c.weight(points, rows[:, None] + 1)
+    z, found = c.z[nodes], np.empty(nodes.shape)
+    away = [points - z[:, j, None] for j in range(nodes.shape[1])]
+    for j in range(nodes.shape[1]):
+        value = weight
+        for i in range(nodes.shape[1]):
+            if i != j:
+                value = value * away[i] / (z[:, j] - z[:, i])[:, None]
+        found[:, j] = value.sum(1)
+    return found
+
+
+def _linear(c: Coordinates, inside: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Coefficients of u and eps in the rows that are not first-order exceptions."""
+    k, eta = c.knots, c.basis.eta
+    done = eta * np.diff(k.lam, prepend=0)[1:][inside] if eta else np.zeros(inside.sum())
+    state, noise = np.zeros(len(inside)), np.zeros(len(inside))
+    state[inside] = np.exp(-done) * c.scale[1:][inside] / c.scale[:-1][inside]
+    noise[inside] = np.sqrt(-np.expm1(-2 * done)) * k.s[1:][inside]
+    return state, noise
 
 
 def step(c: Coordinates, i: int, nodes: list[int]) -> tuple[float, float, Array]:
@@ -80,10 +123,7 @@ def step(c: Coordinates, i: int, nodes: list[int]) -> tuple[float, float, Array]
 
 def integrate(c: Coordinates, i: int, nodes: list[int]) -> Array:
     """∫ weight(z) l_j(z) dz over the step from knot i, for the Lagrange polynomials on `nodes`, in their order."""
-    half, middle = (c.z[i + 1] - c.z[i]) / 2, (c.z[i + 1] + c.z[i]) / 2
-    points = middle + half * _POINTS
-    weight = half * _WEIGHTS * c.weight(points, i + 1)
-    return np.array([(weight * _lagrange(points, c.z[nodes], j)).sum() for j in range(len(nodes))])
+    return integrals(c, np.array([i]), np.array([nodes]))[0]
 
 
 def tabulate(
@@ -104,14 +144,6 @@ def tabulate(
         noise=noise,
         step=at[1:] - 1.0,
     )
-
-
-def _lagrange(points: Array, nodes: Array, j: int) -> Array | float:
-    value: Array | float = 1.0
-    for i, node in enumerate(nodes):
-        if i != j:
-            value = value * ((points - node) / (nodes[j] - node))
-    return value
 
 
 def multistep(
