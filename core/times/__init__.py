@@ -2,5 +2,6 @@
 
 from fewstep.core.times.discrete import leading, snap, timesteps, trailing
 from fewstep.core.times.grids import karras, shift, uniform, uniform_logsnr
+from fewstep.core.times.theta import theta
 
-__all__ = ["uniform", "uniform_logsnr", "karras", "shift", "trailing", "leading", "snap", "timesteps"]
+__all__ = ["uniform", "uniform_logsnr", "karras", "theta", "shift", "trailing", "leading", "snap", "timesteps"]
