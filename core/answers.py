@@ -1,11 +1,32 @@
-"""What a denoiser or a callback may answer, and how it is refused; how times and weights reach a device."""
+"""What a denoiser may answer and how it is refused; who is asked; how times and weights reach a device."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fewstep.core.errors import UsageError
+from fewstep.core.types import Denoise
+
+
+def picked(denoise: Denoise, times: Iterable[float]) -> list[Denoise]:
+    """The denoiser of each time: what its `pick` says if it has one, else always the same.
+
+    Parameters
+    ----------
+    denoise
+        ``denoise(x, t)``, perhaps with ``pick(t: float) -> denoise``, see `fewstep.core.guide.stitch`.
+    times
+        Where it will be asked.
+
+    Returns
+    -------
+    list of callable
+        One per time.
+    """
+    pick = getattr(denoise, "pick", None)
+    return [denoise if pick is None else pick(t) for t in times]
 
 
 def check_answer(answer: Any, x: Tensor, who: str) -> None:

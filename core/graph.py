@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fewstep.core import nfe
-from fewstep.core.answers import check_answer, check_finite, on, time_dtype
+from fewstep.core.answers import check_answer, check_finite, on, picked, time_dtype
 from fewstep.core.rng import Fill
 from fewstep.core.solvers.tableau import Tableau
 from fewstep.core.types import Denoise
@@ -36,8 +36,9 @@ class Graph:
         w = weights(self.table, with_y=self.y is not None)
         times = on(self.table.times, time_dtype(self.x), self.x.device).unbind()
         self._ring = [None] * w.depth + [self.y] * (self.y is not None)
+        asked = picked(self.denoise, self.table.times.tolist())
         for i in shown:
-            denoised = nfe.call(self.denoise, self.x, times[i])
+            denoised = nfe.call(asked[i], self.x, times[i])
             check_answer(denoised, self.x, "denoise")
             check_finite(denoised, int(self.table.step[i]), float(self.table.times[i]), self.table.path)
             self._ring[i % w.depth] = self._element(denoised, w.element[i].tolist(), self._ring[(i - 1) % w.depth])

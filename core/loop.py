@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fewstep.core import nfe
-from fewstep.core.answers import check_answer, check_finite, not_finite, on, sum_dtype, time_dtype
+from fewstep.core.answers import check_answer, check_finite, not_finite, on, picked, sum_dtype, time_dtype
 from fewstep.core.rng import Fill
 from fewstep.core.solvers.tableau import Tableau
 from fewstep.core.types import Denoise
@@ -93,8 +93,9 @@ class Loop:
         told = self.sums.numpy() if at_once else None
         parts, dtype = [real(slot).view(-1) for slot in slots], self.sums.dtype
         totals = self.sums.unbind() * (self.table.rows if at_once else 1)
+        asked = picked(self.denoise, self.table.times.tolist())
         for i in shown:
-            denoised = nfe.call(self.denoise, self.x, self.times[i])
+            denoised = nfe.call(asked[i], self.x, self.times[i])
             check_answer(denoised, self.x, "denoise")
             k = i % depth
             _write(slots[k], self.x, denoised, self.element[i], slots[k - 1] if i else None)

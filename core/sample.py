@@ -127,7 +127,8 @@ def sample(
             fill = noise_source(noise, path, table.times, table.noise, begin.streams)
             run = Graph if grad else partial(Loop.of, compiled=compile)
             last, visited = _looped(run(denoise, table, begin.x, begin.y, fill), grid.tolist(), callback, progress)
-    return SampleResult(last.clone() if last.is_inference() else last, counter.calls, torch.tensor(visited))
+    last = last.clone() if last.is_inference() else last
+    return SampleResult(last, counter.calls, torch.tensor(visited, dtype=torch.float64))
 
 
 def _looped(

@@ -47,11 +47,21 @@ def knots(path: AffinePath, times: Any) -> Knots:
     if t.ndim != 1 or len(t) < 2:
         raise UsageError(f"times: expected a 1-D list of at least 2 times (one step), got shape {list(t.shape)}")
     if not bool((t.diff() < 0).all()):
-        raise UsageError(f"times: expected strictly decreasing times from the prior to 0, got {_shown(t)}")
+        why = "; it rises: pass times.flip(0)" if bool((t.diff() > 0).all()) else ""
+        raise UsageError(f"times: expected strictly decreasing times from the prior to 0, got {_shown(t)}{why}")
     if not (t[-1] >= 0 and t[0] <= path.t_max * (1 + 1e-12)):
-        raise UsageError(f"times: expected times within [0, {path.t_max}] for {path.key}, got {_shown(t)}")
+        raise UsageError(f"times: expected times within [0, {path.t_max}] for {path.key}, got {_shown(t)}{_hint(t)}")
     a, b, s = (value.numpy() for value in path.coefficients(t))
     return Knots(t.numpy(), a, b, s, path.lam(t).numpy())
+
+
+def _hint(t: torch.Tensor) -> str:
+    if t[0] > 1 and bool((t == t.round()).all()):
+        return (
+            "; these look like integer timesteps: a solver is told process times, which `times.trailing`, `leading` "
+            "and `snap` make for a discretely trained net, and `times.timesteps` turns them back for the net"
+        )
+    return ""
 
 
 def _shown(t: torch.Tensor) -> str:

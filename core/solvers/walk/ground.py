@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fewstep.core import nfe
-from fewstep.core.answers import check_answer, check_finite, not_finite, on, sum_dtype, time_dtype
+from fewstep.core.answers import check_answer, check_finite, not_finite, on, picked, sum_dtype, time_dtype
 from fewstep.core.paths import AffinePath
 from fewstep.core.rng import Fill
 from fewstep.core.solvers.knots import Array
@@ -66,7 +66,7 @@ class Ground:
             If the answer is not shaped like the state or, on the CPU, not finite.
         """
         time = on(t, time_dtype(x), x.device) if told is None else told.to(time_dtype(x))
-        denoised = nfe.call(self.denoise, x, time)
+        denoised = nfe.call(picked(self.denoise, [t])[0], x, time)
         check_answer(denoised, x, "denoise")
         if x.device.type == "cpu":
             check_finite(denoised, step, t, self.path.key)
