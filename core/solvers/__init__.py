@@ -3,11 +3,13 @@
 from fewstep.core.solvers.adams import adams, euler
 from fewstep.core.solvers.ancestral import dpmpp_2s_ancestral, dpmpp_sde, euler_ancestral
 from fewstep.core.solvers.deis import deis
+from fewstep.core.solvers.diffusers_scheduler import as_diffusers_scheduler
 from fewstep.core.solvers.dpm_solver import dpm_solver, dpm_solver_2s, dpm_solver_3s
 from fewstep.core.solvers.dpmpp import dpmpp_1, dpmpp_2m, dpmpp_2s, dpmpp_3m, dpmpp_3s
 from fewstep.core.solvers.edm import edm_stochastic
 from fewstep.core.solvers.first_order import ddim, ddpm, resshift, sde_euler
 from fewstep.core.solvers.heun import heun
+from fewstep.core.solvers.k_diffusion_model import from_k_diffusion
 from fewstep.core.solvers.momentum import ghvb, heavy_ball
 from fewstep.core.solvers.mr import mr_sampler
 from fewstep.core.solvers.multistep import multistep
@@ -52,4 +54,6 @@ __all__ = [
     "edm_stochastic",
     "mr_sampler",
     "multistep",
+    "as_diffusers_scheduler",
+    "from_k_diffusion",
 ]
