@@ -30,11 +30,6 @@ def test_a_wrong_table_is_of_lower_order():
     assert order(Wrong(), PATHS["vp_linear"]()) < 1.1
 
 
-def test_every_solver_is_registered():
-    names = {case.solver.tableau(PATHS["vp_linear"](), [1.0, 0.5]).solver.split("(")[0] for case in SOLVERS.values()}
-    assert names == set(solvers.__all__) - {"Tableau"}
-
-
 def test_order_wants_two_numbers_of_steps():
     with pytest.raises(UsageError, match="two increasing numbers of steps"):
         order(solvers.ddim(), PATHS["edm"](), steps=(8, 8))
