@@ -98,6 +98,7 @@ class TextToSpeech:
         vocoder: nn.Module,
         *,
         steps: int,
+        shift: float = 1.0,
         lexicon: Lexicon | None = None,
         backend: str = "builtin",
     ):
@@ -106,7 +107,7 @@ class TextToSpeech:
         if backend not in BACKENDS:
             raise ValueError(f"the front end is one of {', '.join(BACKENDS)}, got {backend!r}")
         self.net, self.path, self.vocoder, self.default_steps = net, path, vocoder, steps
-        self.lexicon, self.backend = lexicon, backend
+        self.shift, self.lexicon, self.backend = shift, lexicon, backend
 
     @classmethod
     def load(
@@ -146,7 +147,8 @@ class TextToSpeech:
             made: nn.Module = GriffinLim(net.mel)
         else:
             made, _ = checkpoint.load(hub.resolve(wanted, kind="vocoder"), kind="vocoder", device=device)
-        return cls(net, build(config["path"]), made, steps=int(config["steps"]), lexicon=lexicon, backend=backend)
+        sampling = {"steps": int(config["steps"]), "shift": float(config.get("shift", 1.0))}
+        return cls(net, build(config["path"]), made, **sampling, lexicon=lexicon, backend=backend)
 
     @property
     def sample_rate(self) -> int:
@@ -250,7 +252,7 @@ class TextToSpeech:
         device = self.net.statistics.device
         tokens = torch.tensor([[INDEX[t] for t in phones.tokens]], device=device)
         cond = self.net.condition(tokens, control=control)
-        x0, nfe = generate(self.net, self.path, cond, steps=steps, seed=_sentence_seed(seed, number))
+        x0, nfe = generate(self.net, self.path, cond, steps=steps, seed=_sentence_seed(seed, number), shift=self.shift)
         mel = self.net.denormalise(x0).clamp(math.log(self.net.mel.floor), 4.0)
         middle = time.perf_counter()
         wav = _fade(self.vocoder(mel).cpu(), self.sample_rate)

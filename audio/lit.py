@@ -18,7 +18,7 @@ from fewstep.audio.models.condition import Condition, Prosody
 from fewstep.audio.models.generate import generate
 from fewstep.audio.models.prodiff import ProDiff
 from fewstep.audio.models.tts_losses import duration_losses, masked_mean, mel_losses, prosody_losses
-from fewstep.core import checkpoint, hub, paths
+from fewstep.core import checkpoint, hub, paths, times
 from fewstep.core.distill.progressive import progressive_target
 from fewstep.core.distill.segment import jump
 
@@ -139,6 +139,8 @@ def load_voice(name: str) -> tuple[ProDiff, tuple[float, float]]:
 class AcousticModule(lightning.LightningModule):
     """Shared by ProDiff's teacher and student: batches to conditions, averaged weights, rates, validation, export."""
 
+    shift: float = 1.0
+
     def __init__(
         self,
         *,
@@ -202,7 +204,7 @@ class AcousticModule(lightning.LightningModule):
     def _generate(self, batch: dict[str, Tensor], steps: int) -> Tensor:
         net = self.ema.module
         cond = net.condition(batch["tokens"], self._prosody(net, batch))
-        return generate(net, self.path, cond, steps=steps, seed=self.seed)[0]
+        return generate(net, self.path, cond, steps=steps, seed=self.seed, shift=self.shift)[0]
 
     def export(self, folder: str) -> None:
         """Write the averaged net as `model.safetensors` and `config.yaml` into `folder`."""
@@ -287,12 +289,18 @@ class ProDiffStudentModule(AcousticModule):
         and checkpoints.
     steps : int
         Steps of the student; the teacher takes twice as many.
+    shift : float
+        Below 1 moves the student's times, which are spread evenly otherwise, towards the data
+        (`fewstep.core.times.shift`), where a second look has more to see; the teacher's half steps move with them.
     data_weight : float
         Weight of the mel losses to the recording itself, beside the distance to the teacher's target; the paper's
         student has none (0).
     on_policy : bool
         Reach later times by the student's own steps from the prior, as it will when it speaks; otherwise (the paper)
         by adding noise to the recording, which tells the net more than it will be told.
+    own_prosody : float
+        Share of the items that are told the predictors' pitch and energy, as when it speaks, instead of the
+        recording's; durations stay the recording's, so that frames match.
     """
 
     def __init__(
@@ -300,8 +308,10 @@ class ProDiffStudentModule(AcousticModule):
         *,
         teacher: str,
         steps: int = 2,
+        shift: float = 1.0,
         data_weight: float = 10.0,
         on_policy: bool = True,
+        own_prosody: float = 0.5,
         learning_rate: float = 2e-4,
         total_steps: int = 400,
         ema_decay: float = 0.99,
@@ -320,7 +330,10 @@ class ProDiffStudentModule(AcousticModule):
         )
         if steps < 1:
             raise ValueError(f"a student has at least one step, got steps={steps}")
-        self.steps, self.data_weight, self.on_policy = steps, data_weight, on_policy
+        if not 0 <= own_prosody <= 1:
+            raise ValueError(f"own_prosody is a share in [0, 1], got {own_prosody}")
+        self.steps, self.shift, self.data_weight, self.on_policy = steps, shift, data_weight, on_policy
+        self.own_prosody = own_prosody
         object.__setattr__(self, "teacher", loaded)  # not a sub-module: neither trained nor saved
 
     def on_fit_start(self) -> None:
@@ -333,15 +346,13 @@ class ProDiffStudentModule(AcousticModule):
         x0 = self.net.normalise(batch["mel"]) * batch["frame_mask"]
         generator = self._generator(self.global_step)
         number = torch.randint(1, self.steps + 1, (len(x0),), generator=generator, device=self.device)
-        t, half = number / self.steps, 0.5 / self.steps
+        t, middle, end = (self._time(number - done) for done in (0, 0.5, 1))
         eps = torch.randn(x0.shape, generator=generator, device=self.device)
         with torch.no_grad():
-            cond = self.teacher.condition(batch["tokens"], self._prosody(self.teacher, batch))
+            cond = self._condition(batch, torch.rand(len(x0), generator=generator, device=self.device))
             told = self.teacher.prepare(cond)
             x = self._roll(x0, eps, number, cond) if self.on_policy else self.path.sample(x0, eps, t)
-        target = progressive_target(
-            lambda x, t: self.teacher(x, t.float(), told), self.path, x, t, t - half, t - 2 * half
-        )
+        target = progressive_target(lambda x, t: self.teacher(x, t.float(), told), self.path, x, t, middle, end)
         guess = self.net(x, t, cond)
         loss = masked_mean((guess - target).abs(), batch["frame_mask"])
         self.log("train/l1", loss)
@@ -351,15 +362,33 @@ class ProDiffStudentModule(AcousticModule):
             loss = loss + self.data_weight * torch.stack(list(parts.values())).sum()
         return loss
 
+    def _condition(self, batch: dict[str, Tensor], draws: Tensor) -> Condition:
+        """What the net is told: recorded prosody, or, where a draw falls below `own_prosody`, predicted."""
+        recorded, tokens = self._prosody(self.teacher, batch), batch["tokens"]
+        said = self.teacher.condition(tokens, recorded)
+        if not self.own_prosody:
+            return said
+        own = (draws < self.own_prosody)[:, None]
+        voiced = (said.voiced > 0).to(said.pitch.dtype)
+        contour = Prosody(recorded.durations, said.pitch, voiced, recorded.energy)
+        energy = self.teacher.condition(tokens, contour).energy
+        pairs = ((said.pitch, recorded.pitch), (voiced, recorded.voiced), (energy, recorded.energy))
+        mixed = (torch.where(own, ours, theirs) for ours, theirs in pairs)
+        return self.teacher.condition(tokens, Prosody(recorded.durations, *mixed))
+
     def _roll(self, x0: Tensor, eps: Tensor, number: Tensor, cond: Condition) -> Tensor:
         """States at times number / steps, reached from the prior by the student's own DDIM steps."""
         everyone = torch.ones_like(number, dtype=x0.dtype)
         x, told = self.path.sample(x0, eps, everyone), self.net.prepare(cond)
         for k in range(self.steps, 1, -1):
-            t, r = everyone * k / self.steps, everyone * (k - 1) / self.steps
+            t, r = self._time(everyone * k), self._time(everyone * (k - 1))
             stepped = jump(self.path, x, self.net(x, t, told), t, r)
             x = torch.where((number < k)[:, None, None], stepped, x)
         return x
 
+    def _time(self, number: Tensor) -> Tensor:
+        """The time before which `number` of the student's steps are left; halves are the teacher's."""
+        return times.shift(number / self.steps, self.shift)
+
     def export_settings(self) -> dict:
-        return self._path_config() | {"steps": self.steps}
+        return self._path_config() | {"steps": self.steps, "shift": self.shift}

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from fewstep.benchmarks import mixture
 from fewstep.core import sample, solvers, times
 from fewstep.core.distill import mdt
 from fewstep.core.distill.consistency import Consistency, bounded
+from fewstep.core.distill.distance import mse
 from fewstep.core.distill.distribution import DistributionMatching
 from fewstep.core.distill.mmd import MomentMatching, gaussian
 from fewstep.core.distill.progressive import Progressive
 from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.distill.reflow import PairDistillation, Reflow
+from fewstep.core.distill.segment import heun
 from fewstep.core.distill.tdm import TrajectoryMatching
 from fewstep.core.types import Denoise
 
@@ -75,7 +78,7 @@ def entries() -> dict[str, Entry]:
     halves = (16, 8, 4, 2, 1)
     return {
         "consistency": Entry(
-            ((1.0, Consistency(SIGMA_DATA, steps=40)),),
+            ((1.0, Consistency(SIGMA_DATA, steps=6, step=partial(heun, sigma_data=SIGMA_DATA), distance=mse)),),
             read=lambda denoise: bounded(denoise, PATH, sigma_data=SIGMA_DATA),
             target=(0.131, 0.066),
         ),

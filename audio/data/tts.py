@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import lightning
@@ -11,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from fewstep.audio.data.align import align_all, is_aligned
 from fewstep.audio.data.features import Item, cache_folder, extract_all, read_metadata
 from fewstep.audio.data.split import split_by_phrase
 from fewstep.audio.mel import MelSpec, mel_spectrogram
 from fewstep.audio.models.prodiff import Statistics
+from fewstep.core.lit.loader import ResumableLoader
 
 
 @dataclass(frozen=True)
@@ -87,21 +90,32 @@ class Utterances(Dataset):
         return self.utterances[index]
 
 
-class LengthBuckets(Sampler[list[int]]):
+def buckets(lengths: Sequence[int], batch_size: int, seed: tuple[int, ...]) -> list[list[int]]:
     """Batches of recordings of similar length, in an order that depends on the seed only."""
+    generator = np.random.default_rng(seed)
+    jitter = generator.uniform(0.9, 1.1, len(lengths))
+    order = np.argsort(np.asarray(lengths) * jitter, kind="stable")
+    batches = [order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: tuple[int, ...]):
-        generator = np.random.default_rng(seed)
-        jitter = generator.uniform(0.9, 1.1, len(lengths))
-        order = np.argsort(np.asarray(lengths) * jitter, kind="stable")
-        batches = [order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)]
-        self.batches = [batches[i] for i in generator.permutation(len(batches))]
+
+class Batches(Dataset):
+    """Padded batches of similar lengths; item (epoch, i) is batch i of that epoch."""
+
+    def __init__(self, utterances: Sequence[Utterance], batch_size: int, seed: int):
+        self.utterances, self.batch_size, self.seed = utterances, batch_size, seed
+        self._lengths = [u.mel.shape[1] for u in utterances]
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return math.ceil(len(self.utterances) / self.batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
+    def __getitem__(self, place: tuple[int, int]) -> dict[str, Tensor]:
+        epoch, i = place
+        return collate([self.utterances[j] for j in self._batches(epoch)[i]])
+
+    @lru_cache(maxsize=2)  # noqa: B019 (as long as the data module)
+    def _batches(self, epoch: int) -> list[list[int]]:
+        return buckets(self._lengths, self.batch_size, (self.seed, epoch))
 
 
 class SpeechData(lightning.LightningDataModule):
@@ -164,10 +178,8 @@ class SpeechData(lightning.LightningDataModule):
         return statistics(self.utterances["train"])
 
     def train_dataloader(self) -> DataLoader:
-        train = self.utterances["train"]
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        buckets = LengthBuckets([u.mel.shape[1] for u in train], self.batch_size, (self.seed, epoch))
-        return DataLoader(Utterances(train), batch_sampler=buckets, collate_fn=collate)
+        batches = Batches(self.utterances["train"], self.batch_size, self.seed)
+        return ResumableLoader(batches, None, shuffle=False, with_epoch=True)
 
     def val_dataloader(self) -> DataLoader:
         return self._in_order("validation")

@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 from fewstep.audio.data.features import Item, cache_folder, extract_all, read_metadata
 from fewstep.audio.data.split import Split, split_by_phrase
 from fewstep.audio.mel import MelSpec
+from fewstep.core.lit.loader import ResumableLoader
 
 
 class Crops(Dataset):
-    """One random crop per recording; the crop of item i depends on (seed, i) only."""
+    """One random crop per recording; the crop of item (epoch, i) depends on the seed and these two only."""
 
     def __init__(self, wavs: Sequence[np.ndarray], samples: int, seed: int):
         self.wavs, self.samples, self.seed = wavs, samples, seed
@@ -25,9 +26,10 @@ class Crops(Dataset):
     def __len__(self) -> int:
         return len(self.wavs)
 
-    def __getitem__(self, index: int) -> Tensor:  # float32 [samples]
+    def __getitem__(self, place: tuple[int, int]) -> Tensor:  # float32 [samples]
+        epoch, index = place
         wav = self.wavs[index]
-        start = np.random.default_rng((self.seed, index)).integers(0, len(wav) - self.samples + 1)
+        start = np.random.default_rng((self.seed, epoch, index)).integers(0, len(wav) - self.samples + 1)
         return torch.from_numpy(wav[start : start + self.samples].astype(np.float32) / 32768)
 
 
@@ -84,10 +86,9 @@ class VocoderData(lightning.LightningDataModule):
         return [wav for wav in wavs if len(wav) >= self.samples]
 
     def train_dataloader(self) -> DataLoader:
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.wavs["train"]))
-        crops = Crops([self.wavs["train"][i] for i in order], self.samples, self.seed + 1 + epoch)
-        return DataLoader(crops, self.batch_size, drop_last=True)
+        crops = Crops(self.wavs["train"], self.samples, self.seed + 1)
+        return ResumableLoader(crops, self.batch_size, seed=self.seed, drop_last=True, with_epoch=True)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(Crops(self.wavs["validation"], self.samples, self.seed), self.batch_size)
+        crops = Crops(self.wavs["validation"], self.samples, self.seed)
+        return DataLoader(crops, self.batch_size, sampler=[(0, i) for i in range(len(crops))])

@@ -18,6 +18,7 @@ def generate(
     *,
     steps: int,
     seed: int,
+    shift: float = 1.0,
     stochastic: bool = False,
     stop: int | None = None,
 ) -> tuple[Tensor, int]:
@@ -31,6 +32,8 @@ def generate(
         Times are spread evenly over (0, 1], as the paper's.
     seed : int
         Item i of the batch has its own stream of noise.
+    shift : float
+        Below 1 moves the times towards the data (`fewstep.core.times.shift`); what the voice was trained for.
     stochastic : bool
         DDPM's posterior steps (the paper's teacher) instead of deterministic DDIM steps.
     stop : int, optional
@@ -44,7 +47,7 @@ def generate(
     out = sample(
         parameterize.x0(net, path, cond=net.prepare(cond)),
         path,
-        times=times.uniform(path, steps),
+        times=times.shift(times.uniform(path, steps), shift),
         solver=solvers.ddpm() if stochastic else solvers.ddim(),
         shape=(len(cond.frames), net.mel.n_mels, cond.frames.shape[-1]),
         device=cond.frames.device,

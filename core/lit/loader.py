@@ -28,6 +28,9 @@ class ResumableLoader(DataLoader):
         Of the order.
     drop_last
         Leave out an incomplete last batch.
+    with_epoch
+        Ask the data set for (epoch, index) instead of index, for items that differ between epochs (crops, batches of
+        their own making; the latter with `batch_size` None).
     options
         Further arguments of `torch.utils.data.DataLoader` (``num_workers``, ``collate_fn``, ...).
     """
@@ -35,16 +38,18 @@ class ResumableLoader(DataLoader):
     def __init__(
         self,
         dataset: Dataset,
-        batch_size: int = 1,
+        batch_size: int | None = 1,
         *,
         shuffle: bool = True,
         seed: int = 0,
         drop_last: bool = False,
+        with_epoch: bool = False,
         **options: Any,
     ):
         self._epoch, self._position, self._resumed, self._seed = 0, 0, False, seed
         self._order = _Order(dataset, shuffle=shuffle, seed=seed, drop_last=False, **_share())
-        self._size = batch_size
+        self._order.with_epoch = with_epoch
+        self._size = batch_size or 1
         options.setdefault("generator", torch.Generator())
         super().__init__(dataset, batch_size, sampler=self._order, drop_last=drop_last, **options)
 
@@ -75,10 +80,11 @@ class ResumableLoader(DataLoader):
 
 
 class _Order(DistributedSampler):
-    start = 0
+    start, with_epoch = 0, False
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(list(super().__iter__())[self.start :])
+    def __iter__(self) -> Iterator[Any]:
+        left = list(super().__iter__())[self.start :]
+        return iter([(self.epoch, i) for i in left] if self.with_epoch else left)
 
 
 def _share() -> dict[str, int]:

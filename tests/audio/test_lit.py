@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fewstep.audio.api import TextToSpeech
-from fewstep.audio.data.tts import LengthBuckets, SpeechData
+from fewstep.audio.data.tts import SpeechData, buckets
 from fewstep.audio.data.vocoder import VocoderData
 from fewstep.audio.lit import ProDiffModule, ProDiffStudentModule, VocoderModule
 from fewstep.audio.models.discriminators import Discriminators
@@ -15,7 +15,7 @@ from fewstep.audio.models.discriminators import Discriminators
 def trainer(folder, steps, every=1, **options):
     return lightning.Trainer(
         accelerator="cpu", max_steps=steps, default_root_dir=folder, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, reload_dataloaders_every_n_epochs=1,
+        enable_model_summary=False, num_sanity_val_steps=0,
         callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=every)], **options,
     )  # fmt: skip
 
@@ -28,7 +28,7 @@ def data(tmp_path_factory):
     options = {"test_phrases": 1, "validation_phrases": 1, "batch_size": 2}
     cache = str(tmp_path_factory.mktemp("cache"))
     return {
-        "speech": lambda: SpeechData(folder=str(folder), cache=cache, **options),
+        "speech": lambda **other: SpeechData(folder=str(folder), cache=cache, **options | other),
         "vocoder": lambda: VocoderData(folder=str(folder), cache=cache, frames=16, **options),
     }
 
@@ -39,17 +39,18 @@ def checkpoint_of(folder):
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the second half writes elsewhere
 def test_teacher_learns_resumes_and_speaks(net, data, tmp_path):
-    """Four steps in one go equal two steps, a stop and two more; what is exported can be loaded and speaks."""
+    """Four steps in one go equal three, a stop within an epoch, and one more; what is exported loads and speaks."""
     with torch.random.fork_rng():
         for part in net.modules():
             if isinstance(part, torch.nn.Dropout):
                 part.p = 0.0
         make = lambda: ProDiffModule(net=copy.deepcopy(net), total_steps=4, learning_rate=1e-3)  # noqa: E731
         whole = make()
-        trainer(tmp_path / "whole", 4).fit(whole, data["speech"]())
-        trainer(tmp_path / "parts", 2).fit(make(), data["speech"]())
+        single = lambda: data["speech"](batch_size=1)  # noqa: E731
+        trainer(tmp_path / "whole", 4).fit(whole, single())
+        trainer(tmp_path / "parts", 3).fit(make(), single())
         resumed = make()
-        trainer(tmp_path / "rest", 4).fit(resumed, data["speech"](), ckpt_path=tmp_path / "parts" / "last.ckpt")
+        trainer(tmp_path / "rest", 4).fit(resumed, single(), ckpt_path=tmp_path / "parts" / "last.ckpt")
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=1e-4, atol=1e-6, msg=name)
     assert checkpoint_of(tmp_path / "whole")["global_step"] == 4
@@ -133,12 +134,12 @@ def test_vocoder_trains_in_both_phases(vocoder, data, tmp_path):
 
 def test_batches_hold_similar_lengths_and_every_item_once():
     lengths = torch.randint(50, 500, (103,), generator=torch.Generator().manual_seed(0)).tolist()
-    buckets = list(LengthBuckets(lengths, 8, (0, 1)))
-    assert sorted(i for batch in buckets for i in batch) == list(range(103))
-    spread = [max(lengths[i] for i in b) / min(lengths[i] for i in b) for b in buckets]
+    batches = buckets(lengths, 8, (0, 1))
+    assert sorted(i for batch in batches for i in batch) == list(range(103))
+    spread = [max(lengths[i] for i in b) / min(lengths[i] for i in b) for b in batches]
     assert sorted(spread)[len(spread) // 2] < 1.4
-    assert list(LengthBuckets(lengths, 8, (0, 1))) == buckets
-    assert list(LengthBuckets(lengths, 8, (0, 2))) != buckets
+    assert buckets(lengths, 8, (0, 1)) == batches
+    assert buckets(lengths, 8, (0, 2)) != batches
 
 
 def test_the_students_own_steps_lead_to_where_it_is_taught(voice_folder):
@@ -155,3 +156,28 @@ def test_the_students_own_steps_lead_to_where_it_is_taught(voice_folder):
     (a, _, s), (ar, _, sr) = (student.path.coefficients(t) for t in (1.0, 0.5))
     wanted = ar * guess[1] + sr / s * (prior[1] - a * guess[1])
     torch.testing.assert_close(x[1], wanted.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_students_times_can_be_shifted_towards_the_data(voice_folder, tmp_path):
+    student = ProDiffStudentModule(teacher=str(voice_folder / "voice"), steps=2, shift=1 / 3)
+    numbers = torch.tensor([2.0, 1.5, 1.0, 0.5, 0.0])
+    torch.testing.assert_close(student._time(numbers), torch.tensor([1.0, 0.5, 0.25, 0.1, 0.0]))
+    student.export(tmp_path / "student")
+    assert TextToSpeech.load(tmp_path / "student", vocoder="griffin-lim").shift == pytest.approx(1 / 3)
+
+
+def test_a_student_may_be_told_its_own_prosody(voice_folder, data):
+    """Where the draw falls below the share, what it is told is what the predictors say; durations stay recorded."""
+    student = ProDiffStudentModule(teacher=str(voice_folder / "voice"), steps=2, own_prosody=0.5)
+    speech = data["speech"]()
+    speech.prepare_data()
+    speech.setup()
+    batch = next(iter(speech.train_dataloader()))
+    with torch.no_grad():
+        mixed = student._condition(batch, torch.tensor([0.9, 0.1]))
+        recorded = student.teacher.condition(batch["tokens"], student._prosody(student.teacher, batch))
+    torch.testing.assert_close(mixed.frames[0], recorded.frames[0], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(mixed.frames[1], recorded.frames[1], rtol=1e-2, atol=1e-2)
+    assert torch.equal(mixed.durations, recorded.durations)
+    with pytest.raises(ValueError, match="own_prosody is a share"):
+        ProDiffStudentModule(teacher=str(voice_folder / "voice"), own_prosody=2)

@@ -71,3 +71,25 @@ def test_processes_share_the_items(monkeypatch):
         monkeypatch.setattr(module, "_share", lambda rank=rank: {"num_replicas": 2, "rank": rank})
         shares.append(sum(_epoch(_loader(seed=4)), []))
     assert sorted(sum(shares, [])) == list(range(10))
+
+
+class _Epochs(torch.utils.data.Dataset):
+    """Four batches of its own making, which differ between epochs."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, place):
+        epoch, i = place
+        return [10 * epoch + i]
+
+
+def test_items_may_depend_on_the_epoch_and_be_whole_batches():
+    make = lambda: ResumableLoader(_Epochs(), None, shuffle=False, with_epoch=True)  # noqa: E731
+    loader = make()
+    assert [list(loader) for _ in range(2)] == [[[0], [1], [2], [3]], [[10], [11], [12], [13]]]
+    stopped = make()
+    stopped.load_state_dict({"epoch": 1, "position": 2})
+    assert list(stopped) == [[12], [13]]
+    assert next(iter(stopped)) == [20]
+    assert len(loader) == 4
