@@ -43,6 +43,8 @@ def knots(path: AffinePath, times: Any) -> Knots:
     UsageError
         If the times are not as described.
     """
+    if times is None:
+        raise UsageError("times: expected decreasing times, got None; only a tableau brings its own")
     t = torch.as_tensor(times, dtype=torch.float64, device="cpu").detach()
     if t.ndim != 1 or len(t) < 2:
         raise UsageError(f"times: expected a 1-D list of at least 2 times (one step), got shape {list(t.shape)}")
