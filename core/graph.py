@@ -35,7 +35,8 @@ class Graph:
         """
         w = weights(self.table, with_y=self.y is not None)
         times = on(self.table.times, time_dtype(self.x), self.x.device).unbind()
-        self._ring = [None] * w.depth + [self.y] * (self.y is not None)
+        empty: list[Tensor | None] = [None] * w.depth
+        self._ring = empty if self.y is None else [*empty, self.y]
         asked = picked(self.denoise, self.table.times.tolist())
         for i in shown:
             denoised = nfe.call(asked[i], self.x, times[i])

@@ -102,10 +102,10 @@ def sample(
     UsageError
         If an argument is not as described, or the denoiser's answer is not finite or of another shape.
     """
-    table = None if hasattr(solver, "walk") else solver.tableau(path, times)
-    _check_options(table, noise=noise, grad=grad, compile=compile)
-    k = knots(path, times) if table is None else None
-    grid = table.grid if k is None else k.times
+    walker: Any = solver if hasattr(solver, "walk") else None
+    _check_options(walker, noise=noise, grad=grad, compile=compile)
+    table: Any = solver.tableau(path, times) if walker is None else None  # type: ignore[union-attr]
+    grid = knots(path, times).times if table is None else table.grid
     _say_if_too_few(solver, len(grid) - 1)
     with nullcontext() if grad else torch.no_grad():
         begin = start(
@@ -122,7 +122,7 @@ def sample(
         )
     with nullcontext() if grad else torch.inference_mode(), nfe.count() as counter:
         if table is None:
-            last, visited = _walked(solver, denoise, path, grid, begin, callback, progress)
+            last, visited = _walked(walker, denoise, path, grid, begin, callback, progress)
         else:
             fill = noise_source(noise, path, table.times, table.noise, begin.streams)
             run = Graph if grad else partial(Loop.of, compiled=compile)
@@ -186,10 +186,10 @@ def _walked(
     return x, list(times.values())
 
 
-def _check_options(table: Tableau | None, *, noise: Any, grad: bool, compile: bool) -> None:
-    if compile and (grad or table is None):
+def _check_options(walker: Walk | None, *, noise: Any, grad: bool, compile: bool) -> None:
+    if compile and (grad or walker is not None):
         raise UsageError("compile=True needs a tableau and grad=False: nothing else is compiled")
-    if table is None and noise != "independent":
+    if walker is not None and noise != "independent":
         raise UsageError(f"a walk draws its own noise: expected noise='independent', got {noise!r}")
 
 

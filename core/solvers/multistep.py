@@ -49,7 +49,7 @@ class Multistep:
         for pattern, rows in patterns.items():
             history[rows, : len(pattern)] = integrals(c, rows, rows[:, None] - pattern)
         state, noise = _linear(c, inside)
-        for i in np.flatnonzero(~inside):
+        for i in np.flatnonzero(~inside).tolist():
             state[i], noise[i], history[i, :1] = step(c, i, [])
         if self.corrector:
             history += state[:, None] * self._corrections(c, patterns, history)

@@ -49,7 +49,7 @@ class Memoryless:
 
 def as_predictor(step: Solver | Predictor) -> Predictor:
     """A solver, or what is a predictor already, as one."""
-    return step if hasattr(step, "affine") else Memoryless(step)  # type: ignore[arg-type,return-value]
+    return step if hasattr(step, "affine") else Memoryless(step)  # type: ignore[return-value]
 
 
 def advance(ground: Ground, x: Tensor, denoised: Tensor, row: Array) -> Tensor:
