@@ -8,7 +8,6 @@ of lower order.
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from torch import Tensor
 
 from fewstep.core import paths, solvers
 from fewstep.core.sample import sample
-from fewstep.core.solvers.gaussian import order
+from fewstep.core.solvers.registry import REGISTRY, Entry, measured_order
 from fewstep.core.times import uniform
-from fewstep.core.types import Solver
 
 PATHS: dict[str, Callable[[], paths.AffinePath]] = {
     "vp_linear": paths.vp_linear,
@@ -39,48 +37,36 @@ PATHS: dict[str, Callable[[], paths.AffinePath]] = {
 """Every process, by name."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """A solver, its nominal order, and how its grid is graded when that is measured."""
-
-    solver: Solver
-    nominal: int
-    grading: float = 1.0
-    bridges: bool = True
-
-
-SOLVERS: dict[str, Case] = {
-    "ddim": Case(solvers.ddim(), 1),
-    "ddim, eta 0.5": Case(solvers.ddim(0.5), 1),
-    "ddpm": Case(solvers.ddpm(), 1),
-    "sde_euler": Case(solvers.sde_euler(), 1),
-    "resshift": Case(solvers.resshift(), 1, bridges=False),
-    "dpmpp_2m": Case(solvers.dpmpp_2m(), 2),
-    "dpmpp_2m, taylor": Case(solvers.dpmpp_2m("taylor"), 2),
-    "sde 2M": Case(solvers.multistep(2, eta=1.0), 2),
-    "heun": Case(solvers.heun(), 2),
-    "heun, lambda": Case(solvers.heun("lambda"), 2),
-    "heun, trig": Case(solvers.heun("trig"), 2),
-    "eps 2": Case(solvers.multistep(2, "eps"), 2),
-    "rho 2": Case(solvers.multistep(2, "rho"), 2),
-    "trig 2": Case(solvers.multistep(2, "trig"), 2),
-    "lambda 3": Case(solvers.multistep(3), 3, 2.5),
-    "eps 3": Case(solvers.multistep(3, "eps"), 3, 2.5),
-    "rho 3": Case(solvers.multistep(3, "rho"), 3, 2.5),
-    "trig 3": Case(solvers.multistep(3, "trig"), 3, 2.5),
-    "lambda 2 corrected": Case(solvers.multistep(2, corrector=True), 3, 2.5),
-    "lambda 3 corrected": Case(solvers.multistep(3, corrector=True), 4, 2.5),
-    "trig 3 corrected": Case(solvers.multistep(3, "trig", corrector=True), 4, 2.5),
+SOLVERS: dict[str, Entry] = {
+    name: REGISTRY[name]
+    for name in (
+        "ddim",
+        "ddim, eta 0.5",
+        "ddpm",
+        "sde_euler",
+        "resshift",
+        "dpmpp_2m",
+        "dpmpp_2m, taylor",
+        "sde_dpmpp_2m, taylor",
+        "dpmpp_2s",
+        "heun",
+        "heun, lambda",
+        "heun, trig",
+        "dpm_solver 2",
+        "deis 2, rho",
+        "trig 2",
+        "dpmpp_3m",
+        "dpm_solver 3",
+        "deis 3, rho",
+        "trig 3",
+        "unipc 2",
+        "unipc 3",
+        "trig 3 corrected",
+    )
 }
-"""Every solver that makes a tableau, by name."""
+"""What is measured on every path, by name: one solver of each kind."""
 
 BRIDGES = ("brownian_bridge", "sb_ve")
-STEPS = (48, 96)
-
-
-def measured(case: Case, path: paths.AffinePath) -> float:
-    """Order of convergence of a case on a path."""
-    return order(case.solver, path, steps=STEPS, grading=case.grading)
 
 
 def rows(
@@ -103,10 +89,10 @@ def rows(
         One row per solver and path, and one for the loop.
     """
     found = []
-    for label, case in SOLVERS.items():
+    for label in SOLVERS:
         if progress is not None:
             progress(label)
-        found += [_order_row(label, name) for name in PATHS if case.bridges or name not in BRIDGES]
+        found += [_order_row(label, name) for name in PATHS if name not in BRIDGES or not SOLVERS[label].falling]
     return [*found, _loop_row(5 if quick else 50)]
 
 
@@ -127,11 +113,10 @@ def plots(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def _order_row(label: str, path: str) -> dict[str, Any]:
-    case = SOLVERS[label]
-    value, target = measured(case, PATHS[path]()), 0.95 * case.nominal
-    return _row(
-        f"{label} on {path}", "order of convergence", value, "nominal", case.nominal, target, value >= target, STEPS[1]
-    )
+    entry = SOLVERS[label]
+    value, target = measured_order(entry, PATHS[path]()), 0.95 * entry.order
+    steps, ok = entry.steps[1], value >= target
+    return _row(f"{label} on {path}", "order of convergence", value, "nominal", entry.order, target, ok, steps)
 
 
 def _loop_row(repeats: int, steps: int = 20) -> dict[str, Any]:
@@ -170,7 +155,7 @@ def _row(row, metric, value, peer, peer_value, target, ok, steps) -> dict[str, A
         "target": target,
         "ok": ok,
         "steps": steps,
-        "nfe": steps * (2 if row.startswith("heun") else 1),
+        "nfe": steps * (2 if row.startswith(("heun", "dpmpp_2s")) else 1),
         "dtype": "float64" if metric == "order of convergence" else "float32",
         "device": "cpu",
         "threads": torch.get_num_threads(),

@@ -9,11 +9,11 @@ from fewstep.benchmarks.core import BRIDGES, PATHS, SOLVERS
 from fewstep.core import sample, solvers, times
 from fewstep.core.solvers.gaussian import error
 
-DETERMINISTIC = [name for name, case in SOLVERS.items() if not case.solver.tableau(PATHS["edm"](), [2, 1]).noise.any()]
+DETERMINISTIC = [name for name, case in SOLVERS.items() if not case.make().tableau(PATHS["edm"](), [2, 1]).noise.any()]
 
 
 def applies(path, solver):
-    return path not in BRIDGES or SOLVERS[solver].bridges
+    return path not in BRIDGES or not SOLVERS[solver].falling
 
 
 @pytest.mark.parametrize("solver", [name for name in DETERMINISTIC if "trig" not in name])
@@ -23,7 +23,7 @@ def test_constant_answers_are_integrated_exactly(path, solver):
     p = PATHS[path]()
     grid = p.inverse(torch.linspace(max(-1.5, float(p.lam(p.t_max))), 1.5, 6, dtype=torch.float64))
     d, x = 0.7, torch.tensor([[1.3]], dtype=torch.float64)
-    out = sample(lambda x, t: torch.full_like(x, d), p, times=grid, solver=SOLVERS[solver].solver, x=x)
+    out = sample(lambda x, t: torch.full_like(x, d), p, times=grid, solver=SOLVERS[solver].make(), x=x)
     a, _, s = p.coefficients(grid)
     torch.testing.assert_close(out.x, a[-1] * d + s[-1] / s[0] * (x - a[0] * d), rtol=1e-11, atol=1e-11)
 
@@ -34,7 +34,7 @@ def test_constant_answers_are_integrated_exactly(path, solver):
 def test_trig_is_exact_for_isotropic_gaussian_data(path, solver, steps):
     p = PATHS[path]()
     grid = times.uniform(p, steps, start=0.9 * p.t_max)
-    assert error(SOLVERS[solver].solver.tableau(p, grid), mean=0.0, variance=0.25) < 1e-12
+    assert error(SOLVERS[solver].make().tableau(p, grid), mean=0.0, variance=0.25) < 1e-12
 
 
 @pytest.mark.parametrize(("path", "solver"), [pair for pair in itertools.product(PATHS, SOLVERS) if applies(*pair)])
@@ -47,7 +47,7 @@ def test_whole_path_ends_at_the_answer(path, solver, steps):
         lambda x, t: torch.ones_like(x),
         p,
         times=times.uniform(p, steps),
-        solver=SOLVERS[solver].solver,
+        solver=SOLVERS[solver].make(),
         y=y,
         generator=1,
     )
@@ -63,7 +63,7 @@ def test_no_cliff_in_the_number_of_steps(solver):
     """One more step never costs much: no rule of the solver depends on how many steps there are."""
     p = PATHS["vp_linear"]()
     errors = [
-        error(SOLVERS[solver].solver.tableau(p, times.uniform_logsnr(p, n)), mean=0.5, variance=0.25)
+        error(SOLVERS[solver].make().tableau(p, times.uniform_logsnr(p, n)), mean=0.5, variance=0.25)
         for n in range(10, 41)
     ]
     assert all(after < max(1.2 * before, 5e-3) for before, after in itertools.pairwise(errors))
@@ -98,10 +98,10 @@ def test_all_paths_agree_at_equal_lam(solver):
     lam = torch.linspace(-0.5, 2.0, 8, dtype=torch.float64)
     start = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None]
     y = torch.linspace(2, -4, 7, dtype=torch.float64)[:, None]
-    expected = endpoint(PATHS["edm"](), SOLVERS[solver].solver, lam, start)
+    expected = endpoint(PATHS["edm"](), SOLVERS[solver].make(), lam, start)
     for make in PATHS.values():
         for end in (None, y):
-            got = endpoint(make(), SOLVERS[solver].solver, lam, start, end)
+            got = endpoint(make(), SOLVERS[solver].make(), lam, start, end)
             torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 

@@ -2,21 +2,22 @@
 
 import pytest
 
-from fewstep.benchmarks.core import BRIDGES, PATHS, SOLVERS, measured, rows
+from fewstep.benchmarks.core import BRIDGES, PATHS, SOLVERS, rows
 from fewstep.core import solvers
 from fewstep.core.errors import UsageError
 from fewstep.core.solvers.gaussian import order
+from fewstep.core.solvers.registry import measured_order
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("path", PATHS)
 def test_order(path, solver):
-    case = SOLVERS[solver]
-    if path in BRIDGES and not case.bridges:
+    entry = SOLVERS[solver]
+    if path in BRIDGES and entry.falling:
         with pytest.raises(UsageError, match="noise that falls towards the data"):
-            measured(case, PATHS[path]())
+            measured_order(entry, PATHS[path]())
     else:
-        assert measured(case, PATHS[path]()) >= 0.95 * case.nominal
+        assert measured_order(entry, PATHS[path]()) >= 0.95 * entry.order
 
 
 def test_a_wrong_table_is_of_lower_order():
