@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fewstep.core.solvers.knots import Array
 from fewstep.core.solvers.tableau import Tableau
 
-_SMALLEST = 1e-3
-"""Of the largest weight: a smaller one would make a unit element too small for half precision."""
+_MOST = 64.0
+"""How many times its first weight an element may weigh later and still be a unit; more would lose half precision."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,11 @@ def _scale(table: Tableau, unit: bool) -> Array:
     scale = np.where(np.abs(of_x) > np.abs(of_denoised), of_x, of_denoised)
     scale = np.where(scale == 0, 1.0, scale)
     if unit and not table.mix[:, 2].any():
-        newest, largest = np.abs(table.history[:, 0]), np.abs(table.history).max()
-        apt = (of_x == 0) & (newest > _SMALLEST * largest)
+        newest = np.abs(table.history[:, 0])
+        later = np.zeros_like(newest)
+        for j in range(1, min(table.history.shape)):
+            later[:-j] = np.maximum(later[:-j], np.abs(table.history[j:, j]))
+        apt = (of_x == 0) & (newest > 0) & (later <= _MOST * newest)
         scale = np.where(apt, 1 / np.where(apt, table.history[:, 0], 1.0), scale)
     return scale
 
