@@ -50,6 +50,10 @@ class Plan:
         whole = told.round()
         return whole.long() if torch.allclose(told, whole, rtol=0, atol=1e-6) else told.float()
 
+    def time_of_sigma(self, sigmas: Tensor) -> Tensor:
+        """Time of what diffusers calls sigma: s/a on a path with timesteps, s on a flow."""
+        return self.path.inverse(torch.log1p(-sigmas) - torch.log(sigmas) if self.first == 0 else -torch.log(sigmas))
+
     def time(self, timestep: Tensor | float) -> Tensor:
         """Time of a timestep, float64."""
         return (torch.as_tensor(timestep, dtype=torch.float64) + self.first) / self.n_train
@@ -84,7 +88,8 @@ def as_diffusers_scheduler(
     -------
     diffusers.SchedulerMixin
         With `set_timesteps`, `step`, `scale_model_input`, `add_noise`, `init_noise_sigma`, `order`, `timesteps`. It
-        holds the state of one run, as diffusers' own do: one scheduler per pipeline that runs at a time.
+        holds the state of one run, as diffusers' own do: one scheduler per pipeline that runs at a time. Make it again
+        after loading a pipeline: it is not saved with it.
 
     Raises
     ------
@@ -129,15 +134,22 @@ def _scheduler_class() -> Any:
             return self.plan.n_train
 
         def set_timesteps(
-            self, num_inference_steps: int | None = None, device: Any = None, timesteps: Any = None
+            self,
+            num_inference_steps: int | None = None,
+            device: Any = None,
+            timesteps: Any = None,
+            sigmas: Any = None,
         ) -> None:
-            """Make the table for this many steps, or for these timesteps and an end at t = 0."""
+            """Make the table for this many steps, or for these timesteps or sigmas and an end at t = 0."""
+            end = torch.zeros(1, dtype=torch.float64)
             if timesteps is not None:
-                times = torch.cat([self.plan.time(torch.as_tensor(timesteps)), torch.zeros(1)])
+                times = torch.cat([self.plan.time(torch.as_tensor(timesteps)), end])
+            elif sigmas is not None:
+                times = torch.cat([self.plan.time_of_sigma(torch.as_tensor(sigmas, dtype=torch.float64)), end])
             elif num_inference_steps is not None:
                 times = self.plan.grid(self.plan.path, num_inference_steps)
             else:
-                raise UsageError("expected num_inference_steps or timesteps, got neither")
+                raise UsageError("expected num_inference_steps, timesteps or sigmas, got none of them")
             self.times = times
             self.table = self.plan.solver.tableau(self.plan.path, times)
             self.timesteps = self.plan.timesteps(self.table).to(device)

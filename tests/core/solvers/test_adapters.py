@@ -97,7 +97,9 @@ def test_scheduler_facts(diffusers):
     assert torch.equal(one, two)
     scheduler.set_timesteps(timesteps=[900, 500, 100])
     assert scheduler.timesteps.tolist() == [900, 500, 100]
-    half = scheduler.step(x0.half(), 900, x0.half()).prev_sample
+    scheduler.set_timesteps(sigmas=torch.sqrt(1 / TABLE[[999, 400]] - 1))
+    assert scheduler.timesteps.tolist() == [999, 400]
+    half = scheduler.step(x0.half(), 999, x0.half()).prev_sample
     assert half.dtype == torch.float16
 
 
@@ -109,6 +111,8 @@ def test_flow_matching(diffusers):
     x = torch.ones(1, 2)
     out = scheduler.step(torch.full_like(x, 2.0), 1000, x).prev_sample
     torch.testing.assert_close(out, x - 0.25 * 2)
+    scheduler.set_timesteps(sigmas=[1.0, 0.8, 0.3])
+    torch.testing.assert_close(scheduler.timesteps.double(), torch.tensor([1000.0, 800.0, 300.0]).double())
 
 
 def test_scheduler_errors(diffusers):
@@ -117,7 +121,7 @@ def test_scheduler_errors(diffusers):
     with pytest.raises(UsageError, match="a parameterization out of eps, x0, v, score, flow, got 'epsilon'"):
         solvers.as_diffusers_scheduler(solvers.ddim(), PATH, parameterization="epsilon")
     scheduler = solvers.as_diffusers_scheduler(solvers.ddim(), PATH)
-    with pytest.raises(UsageError, match="num_inference_steps or timesteps, got neither"):
+    with pytest.raises(UsageError, match="num_inference_steps, timesteps or sigmas, got none"):
         scheduler.set_timesteps()
     run(scheduler, torch.ones(1, 1), 2)
     with pytest.raises(UsageError, match="all 2 rows are done"):
