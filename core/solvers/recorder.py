@@ -73,7 +73,7 @@ class Recorder:
         weights
             Weights of answers, by number.
         base
-            A state from which no noise was drawn since.
+            A state since which no noise was drawn.
         noise
             Standard deviation of the noise that is added.
 
@@ -115,21 +115,29 @@ class Recorder:
     def _reduced(self, i: int) -> tuple[float, dict[int, float]]:
         """Row i in terms of state i: its weight, and those of the answers."""
         row = self._rows[i]
-        of_base, since = self._since(row.base, i)
         if row.base == i:
             return row.of_base, row.weights
-        state, weights = row.of_base / of_base, dict(row.weights)
-        for j, weight in since.items():
-            weights[j] = weights.get(j, 0.0) - state * weight
+        common = max(set(self._line(i)) & set(self._line(row.base)))
+        (newest, since), (base, before) = self._since(common, i), self._since(common, row.base)
+        state, weights = row.of_base * base / newest, dict(row.weights)
+        for found, factor in ((before, row.of_base), (since, -state)):
+            for j, weight in found.items():
+                weights[j] = weights.get(j, 0.0) + factor * weight
         return state, {j: weight for j, weight in weights.items() if weight}
 
+    def _line(self, i: int) -> list[int]:
+        """State i and the states that it descends from."""
+        found = [i]
+        while found[-1]:
+            found.append(self._rows[found[-1] - 1].base)
+        return found
+
     def _since(self, base: int, i: int) -> tuple[float, dict[int, float]]:
-        """State i = of_base u_base + weights: follow the rows back."""
+        """State i = of_base u_base + weights, for a state `base` that it descends from."""
         of_base, weights = 1.0, dict[int, float]()
         while i != base:
             row = self._rows[i - 1]
             assert row.noise == 0, "no noise may have been drawn since the base of a row"
-            assert i > base, "the base of a row lies behind it"
             for j, weight in row.weights.items():
                 weights[j] = weights.get(j, 0.0) + of_base * weight
             of_base, i = of_base * row.of_base, row.base
