@@ -50,7 +50,9 @@ class Mixture:
     def clean(self, x: Tensor, a: Tensor | float, s: Tensor | float) -> Tensor:
         """E[x0 | x = a x0 + s eps] for any a and s, [n, d]."""
         v = a * a * self.variance + s * s
-        distance = x.square() @ (1 / v).T - 2 * a * (x @ (self.mean / v).T) + (a * a * self.mean**2 / v + v.log()).sum(1)
+        distance = (
+            x.square() @ (1 / v).T - 2 * a * (x @ (self.mean / v).T) + (a * a * self.mean**2 / v + v.log()).sum(1)
+        )
         p = torch.softmax(self.log_weight - distance / 2, -1)
         gain = a * self.variance / v
         return p @ (self.mean * (1 - a * gain)) + x * (p @ gain)

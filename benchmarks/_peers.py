@@ -1,7 +1,7 @@
 """What people use today: every deterministic sampler of diffusers and k-diffusion with every grid it offers.
 
-A peer is ``peer(task, nfe) -> x0_hat`` and starts from ``task.x`` on DDPM's table of 1000 timesteps. Calls are counted by
-the task, and a peer that asks for more than it was given is refused.
+A peer is ``peer(task, nfe) -> x0_hat`` and starts from ``task.x`` on DDPM's table of 1000 timesteps. Calls are counted
+by the task, and a peer that asks for more than it was given is refused.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def peers() -> dict[str, Peer]:
     if (module := k_sampling()) is not None:
         found |= _k_diffusion(module)
     if not found:
-        raise UsageError("no peer to compare with: pip install diffusers, or k-diffusion (see pyproject's extra `bench`)")
+        raise UsageError(
+            "no peer to compare with: pip install diffusers, or k-diffusion (see pyproject's extra `bench`)"
+        )
     return found
 
 
@@ -134,7 +136,11 @@ def _diffusers() -> dict[str, Peer]:
             {"solver_order": order, "lower_order_final": False, "euler_at_final": True},
             SPACINGS | WARPED | lu,
         )
-        every[f"DPM++ {order}S"] = (single, {"solver_order": order, "lower_order_final": True} | zero, {"linspace": {}} | WARPED)
+        every[f"DPM++ {order}S"] = (
+            single,
+            {"solver_order": order, "lower_order_final": True} | zero,
+            {"linspace": {}} | WARPED,
+        )
         for kind in ("bh1", "bh2"):
             options = {"solver_order": order, "solver_type": kind} | zero
             every[f"UniPC {order} {kind}"] = (d.UniPCMultistepScheduler, options, SPACINGS | WARPED)
@@ -188,21 +194,33 @@ def _k_diffusion(k: ModuleType) -> dict[str, Peer]:
     return found | {"k-diffusion dpm_fast": partial(_run_fast, k, still)}
 
 
-def _run_k(k: ModuleType, function: Callable[..., Tensor], per_step: int, options: dict, grid: str, task: Task, nfe: int) -> Tensor:
+def _run_k(
+    k: ModuleType, function: Callable[..., Tensor], per_step: int, options: dict, grid: str, task: Task, nfe: int
+) -> Tensor:
     sigmas = _k_grid(k, grid, (nfe + per_step - 1) // per_step)
     return function(_denoiser(task), task.x / _first_a(task), sigmas.to(task.x.dtype), disable=True, **options)
 
 
 def _run_fast(k: ModuleType, still: dict, task: Task, nfe: int) -> Tensor:
     x = k.sample_dpm_fast(
-        _denoiser(task), task.x / _first_a(task), SIGMAS[0], SIGMAS[-1], nfe - 1, disable=True, noise_sampler=still["noise_sampler"]
+        _denoiser(task),
+        task.x / _first_a(task),
+        SIGMAS[0],
+        SIGMAS[-1],
+        nfe - 1,
+        disable=True,
+        noise_sampler=still["noise_sampler"],
     )
     return task.clean(x, float(SIGMAS[0]))
 
 
 def _k_grid(k: ModuleType, grid: str, n: int) -> Tensor:
     low, high = float(SIGMAS[0]), float(SIGMAS[-1])
-    named = {"karras": k.get_sigmas_karras, "exponential": k.get_sigmas_exponential, "polyexponential": k.get_sigmas_polyexponential}
+    named = {
+        "karras": k.get_sigmas_karras,
+        "exponential": k.get_sigmas_exponential,
+        "polyexponential": k.get_sigmas_polyexponential,
+    }
     if grid in named:
         sigmas = named[grid](n, low, high).double()
         sigmas[0] = high

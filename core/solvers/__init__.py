@@ -3,6 +3,7 @@
 from fewstep.core.solvers.adams import adams, euler
 from fewstep.core.solvers.ancestral import dpmpp_2s_ancestral, dpmpp_sde, euler_ancestral
 from fewstep.core.solvers.consistency import consistency
+from fewstep.core.solvers.default import default, default_for
 from fewstep.core.solvers.deis import deis
 from fewstep.core.solvers.diffusers_scheduler import as_diffusers_scheduler
 from fewstep.core.solvers.dpm_solver import dpm_solver, dpm_solver_2s, dpm_solver_3s
@@ -19,10 +20,14 @@ from fewstep.core.solvers.runge_kutta import runge_kutta
 from fewstep.core.solvers.sde import sde_dpmpp_1, sde_dpmpp_2m, sde_dpmpp_3m, seeds
 from fewstep.core.solvers.stitch import stitch
 from fewstep.core.solvers.tableau import Tableau
+from fewstep.core.solvers.tune import tune
 from fewstep.core.solvers.unipc import unipc
 
 __all__ = [
     "Tableau",
+    "default",
+    "default_for",
+    "tune",
     "ddim",
     "ddpm",
     "euler",
