@@ -117,7 +117,7 @@ class Recorder:
         row = self._rows[i]
         if row.base == i:
             return row.of_base, row.weights
-        common = max(set(self._line(i)) & set(self._line(row.base)))
+        common = self._common(i, row.base)
         (newest, since), (base, before) = self._since(common, i), self._since(common, row.base)
         state, weights = row.of_base * base / newest, dict(row.weights)
         for found, factor in ((before, row.of_base), (since, -state)):
@@ -125,12 +125,12 @@ class Recorder:
                 weights[j] = weights.get(j, 0.0) + factor * weight
         return state, {j: weight for j, weight in weights.items() if weight}
 
-    def _line(self, i: int) -> list[int]:
-        """State i and the states that it descends from."""
-        found = [i]
-        while found[-1]:
-            found.append(self._rows[found[-1] - 1].base)
-        return found
+    def _common(self, i: int, j: int) -> int:
+        """The newest state that both descend from."""
+        while i != j:
+            i, j = max(i, j), min(i, j)
+            i = self._rows[i - 1].base
+        return i
 
     def _since(self, base: int, i: int) -> tuple[float, dict[int, float]]:
         """State i = of_base u_base + weights, for a state `base` that it descends from."""
