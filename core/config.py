@@ -47,6 +47,8 @@ class Job:
         Of the initial weights and of everything drawn in training.
     threads
         CPU threads per process; null leaves torch's choice.
+    teacher
+        A model to distil, for the experiments that read it.
     overwrite
         Lets `fit` start anew in a folder that holds a finished or stopped run.
     """
@@ -61,6 +63,7 @@ class Job:
     ckpt: str | None = None
     seed: int = 0
     threads: int | None = None
+    teacher: str | None = None
     overwrite: bool = False
 
 

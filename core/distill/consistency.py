@@ -181,12 +181,14 @@ class Consistency:
         """[batch]."""
         t, r = neighbours(self.grid(path), len(items.x0), generator, items.x0.device)
         x = path.sample(items.x0, items.noise(generator), t, items.y)
-        student, target = (
-            bounded(net, path, sigma_data=self.sigma_data, y=items.y) for net in (nets.student, nets.target)
-        )
+        student, target = (self.read(net, path, items.y) for net in (nets.student, nets.target))
         return consistency_distillation(
             student, target, nets.teacher, path, x, t, r, y=items.y, step=self.step, distance=self.distance
         )
+
+    def read(self, denoise: Denoise, path: AffinePath, y: Tensor | None = None) -> Denoise:
+        """The student's answer, with its boundary, as it is to be sampled."""
+        return bounded(denoise, path, sigma_data=self.sigma_data, y=y)
 
     def grid(self, path: AffinePath) -> Tensor:
         """Decreasing times [steps + 1], from t_max to t_min."""

@@ -24,6 +24,7 @@ _CHATTER = (
     ".*smaller than the logging interval.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
     ".*LeafSpec.*",
+    ".*module\\(s\\) in eval mode.*",
 )
 
 
