@@ -6,25 +6,20 @@ Everything but the net is decided before: `Loop.of` takes the memory, `rows` mov
 the state's size nor waits for a device, so that it may be captured as a CUDA graph.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from math import isfinite
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fewstep.core import nfe
 from fewstep.core.answers import check_answer, check_finite, not_finite, on, picked, sum_dtype, time_dtype
+from fewstep.core.combine import Move, combination, is_product, real, with_noise
 from fewstep.core.rng import Fill
 from fewstep.core.solvers.tableau import Tableau
 from fewstep.core.types import Denoise
-from fewstep.core.weights import Weights, weights
-
-Move = Callable[[int], Any]
-_LARGE = 8192
+from fewstep.core.weights import weights
 
 
 @dataclass(frozen=True)
@@ -63,13 +58,12 @@ class Loop:
         cls, denoise: Denoise, table: Tableau, x: Tensor, y: Tensor | None, fill: Fill, *, compiled: bool = False
     ) -> "Loop":
         """Take the memory for running `table` from `x`: the ring, y in its last slot, and the noise if any is drawn."""
-        product = not compiled and _is_product(x, table)
-        w = weights(table, with_y=y is not None, unit=not (product or compiled))
+        way = "compiled" if compiled else "product" if is_product(x, table) else "terms"
+        w = weights(table, with_y=y is not None, unit=way == "terms")
         ring = torch.zeros((w.slots.shape[1], x.numel()), dtype=x.dtype, device=x.device)
         if y is not None:
             ring[-1].copy_(y.reshape(-1))
-        flat = real(x.view(-1))
-        make = _compiled if compiled else _product if product else _terms
+        move = combination(way, real(x.view(-1)), real(ring), w)
         return cls(
             denoise=denoise,
             table=table,
@@ -78,7 +72,7 @@ class Loop:
             slots=[slot.view(x.shape) for slot in ring[: w.depth]],
             element=w.element.tolist(),
             sums=torch.zeros(1 if x.device.type == "cpu" else table.rows, dtype=sum_dtype(x), device=x.device),
-            move=_with_noise(make(flat, real(ring), w), x, w.noise, fill),
+            move=with_noise(move, x, w.noise, fill),
         )
 
     def rows(self, shown: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
@@ -127,11 +121,6 @@ class Loop:
         return int(self.table.step[i]), float(self.table.times[i]), self.table.path
 
 
-def real(x: Tensor) -> Tensor:
-    """The same memory as real numbers."""
-    return torch.view_as_real(x).flatten(-2) if x.is_complex() else x
-
-
 def _write(slot: Tensor, x: Tensor, denoised: Tensor, element: list[float], last: Tensor | None) -> None:
     of_x, of_denoised, of_last = element
     if of_x == 0 and (of_denoised == 1 or denoised.dtype is not slot.dtype):
@@ -146,63 +135,3 @@ def _write(slot: Tensor, x: Tensor, denoised: Tensor, element: list[float], last
         torch.add(x, denoised, alpha=of_denoised, out=slot)
     if of_last and last is not None:
         slot.add_(last, alpha=of_last)
-
-
-def _is_product(x: Tensor, table: Tableau) -> bool:
-    """Whether a matrix-vector product pays: for small items it has less overhead; it is exact in full precision only.
-
-    The choice depends on the item, not on the batch, which must not show in the result.
-    """
-    small = x[0].numel() < _LARGE or bool(table.mix[:, 0].any())
-    return small and x.device.type == "cpu" and real(x).dtype in (torch.float32, torch.float64)
-
-
-def _product(x: Tensor, ring: Tensor, w: Weights) -> Move:
-    matrix, vectors, factors = ring.t(), on(w.slots, x.dtype, x.device).unbind(), w.state.tolist()
-    return lambda i: x.addmv_(matrix, vectors[i], beta=factors[i])
-
-
-def _terms(x: Tensor, ring: Tensor, w: Weights) -> Move:
-    parts, factors, weights_of = ring.unbind(), w.state.tolist(), w.slots.tolist()
-
-    def move(i: int) -> None:
-        weights, k = weights_of[i], i % w.depth
-        if weights[k] == 1:
-            torch.add(parts[k], x, alpha=factors[i], out=x)
-        else:
-            x.mul_(factors[i]).add_(parts[k], alpha=weights[k])
-        for j, weight in enumerate(weights):
-            if weight and j != k:
-                x.add_(parts[j], alpha=weight)
-
-    return move
-
-
-def _with_noise(combine: Move, x: Tensor, noise: Any, fill: Fill) -> Move:
-    if not noise.any():
-        return combine
-    drawn, amounts = torch.empty_like(x), noise.tolist()
-
-    def move(i: int) -> None:
-        combine(i)
-        if amounts[i]:
-            x.add_(fill(drawn, i), alpha=amounts[i])
-
-    return move
-
-
-def _compiled(x: Tensor, ring: Tensor, w: Weights) -> Move:
-    run, numbers = _compiler(), on(np.column_stack([w.state, w.slots]), time_dtype(x), x.device).unbind()
-    return lambda i: run(x, ring, numbers[i])
-
-
-@cache
-def _compiler() -> Callable[[Tensor, Tensor, Tensor], None]:
-    return torch.compile(_in_one, fullgraph=True)
-
-
-def _in_one(x: Tensor, ring: Tensor, numbers: Tensor) -> None:
-    moved = x * numbers[0]
-    for k, part in enumerate(ring.unbind()):
-        moved = moved + part * numbers[k + 1]
-    x.copy_(moved)

@@ -5,27 +5,25 @@ The numbers of a tableau are all known before the first call of the net (`fewste
 """
 
 import logging
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
-from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fewstep.core import nfe, rng
-from fewstep.core.answers import check_answer
 from fewstep.core.brownian import noise_source
 from fewstep.core.errors import UsageError
+from fewstep.core.follow import looped, walked
 from fewstep.core.graph import Graph
 from fewstep.core.loop import Loop
 from fewstep.core.paths import AffinePath
-from fewstep.core.solvers.knots import Array, knots
+from fewstep.core.solvers.knots import knots
 from fewstep.core.solvers.tableau import Tableau
 from fewstep.core.solvers.walk.ground import Ground, Walk
-from fewstep.core.start import Start, start
+from fewstep.core.start import start
 from fewstep.core.types import Callback, Denoise, SampleResult, Solver, StepInfo, StopSampling
 
 __all__ = ["sample", "SampleResult", "StepInfo", "StopSampling"]
@@ -106,7 +104,7 @@ def sample(
     _check_options(walker, noise=noise, grad=grad, compile=compile)
     table: Any = solver.tableau(path, times) if walker is None else None  # type: ignore[union-attr]
     grid = knots(path, times).times if table is None else table.grid
-    _say_if_too_few(solver, len(grid) - 1)
+    _say_if_too_few(solver, table)
     with nullcontext() if grad else torch.no_grad():
         begin = start(
             path,
@@ -122,68 +120,14 @@ def sample(
         )
     with nullcontext() if grad else torch.inference_mode(), nfe.count() as counter:
         if table is None:
-            last, visited = _walked(walker, denoise, path, grid, begin, callback, progress)
+            fresh = rng.Independent().on(path, grid, None, begin.streams)
+            last, visited = walked(walker, Ground(path, grid, begin.x, begin.y, denoise, fresh), callback, progress)
         else:
             fill = noise_source(noise, path, table.times, table.noise, begin.streams)
             run = Graph if grad else partial(Loop.of, compiled=compile)
-            last, visited = _looped(run(denoise, table, begin.x, begin.y, fill), grid.tolist(), callback, progress)
+            last, visited = looped(run(denoise, table, begin.x, begin.y, fill), grid.tolist(), callback, progress)
     last = last.clone() if last.is_inference() else last
     return SampleResult(last, counter.calls, torch.tensor(visited, dtype=torch.float64))
-
-
-def _looped(
-    run: Loop | Graph, grid: list[float], callback: Callback | None, progress: bool
-) -> tuple[Tensor, list[float]]:
-    """The last state and the times visited."""
-    table = run.table
-    rows = run.rows(_shown(table.rows, progress))
-    if callback is None:
-        deque(rows, maxlen=0)
-        run.verify(table.rows)
-        return run.x, grid
-    for i, denoised in rows:
-        step, t_eval, t = int(table.step[i]), float(table.times[i]), float(table.times[i + 1])
-        try:
-            replacement = callback(StepInfo(i, step, t_eval, t, run.x, denoised))
-        except StopSampling as stop:
-            run.verify(i + 1)
-            return run.x if stop.x is None else stop.x, grid[: step + 2]
-        if replacement is not None:
-            check_answer(replacement, run.x, "the callback")
-            run.replace(replacement)
-    run.verify(table.rows)
-    return run.x, grid
-
-
-def _walked(
-    solver: Walk,
-    denoise: Denoise,
-    path: AffinePath,
-    grid: Array,
-    begin: Start,
-    callback: Callback | None,
-    progress: bool,
-) -> tuple[Tensor, list[float]]:
-    """The last state and the times visited."""
-    ground = Ground(path, grid, begin.x, begin.y, denoise, rng.Independent().on(path, None, None, begin.streams))
-    x, times, replacement = begin.x, {-1: float(grid[0])}, None
-    infos = solver.walk(ground)
-    for _ in _shown(None, progress):
-        try:
-            info = infos.send(replacement)
-        except StopIteration:
-            break
-        x, times[info.step], replacement = info.x, info.t, None
-        try:
-            replacement = None if callback is None else callback(info)
-        except StopSampling as stop:
-            x = x if stop.x is None else stop.x
-            break
-        if replacement is not None:
-            check_answer(replacement, x, "the callback")
-            x = replacement
-    ground.verify()
-    return x, list(times.values())
 
 
 def _check_options(walker: Walk | None, *, noise: Any, grad: bool, compile: bool) -> None:
@@ -193,22 +137,12 @@ def _check_options(walker: Walk | None, *, noise: Any, grad: bool, compile: bool
         raise UsageError(f"a walk draws its own noise: expected noise='independent', got {noise!r}")
 
 
-def _say_if_too_few(solver: Any, steps: int) -> None:
+def _say_if_too_few(solver: Any, table: Tableau | None) -> None:
     order = getattr(solver, "order", 0)
-    if isinstance(order, int) and order > steps:
+    if table is not None and isinstance(order, int) and order > table.rows:
         _log.warning(
-            "%s: %d steps are too few for order %d; each step uses as many answers as there are",
-            getattr(solver, "name", type(solver).__name__),
-            steps,
+            "%s: %d evaluations are too few for order %d; each step uses as many answers as there are",
+            table.solver,
+            table.rows,
             order,
         )
-
-
-def _shown(rows: int | None, progress: bool) -> Iterable[int]:
-    counted = count() if rows is None else range(rows)
-    if not progress:
-        return counted
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(counted, "sampling", total=rows, console=Console(stderr=True))

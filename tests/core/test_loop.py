@@ -254,7 +254,7 @@ def test_too_few_steps_for_the_order_are_said_once(caplog):
 
     assert messages(3) == []
     assert messages(2) == [
-        "multistep(3, 'lambda'): 2 steps are too few for order 3; each step uses as many answers as there are"
+        "multistep(3, 'lambda'): 2 evaluations are too few for order 3; each step uses as many answers as there are"
     ]
 
 
