@@ -1,13 +1,14 @@
 """Solvers: short functions from a path and a grid of times to a `Tableau`."""
 
 from fewstep.core.solvers.adams import adams, euler
-from fewstep.core.solvers.ancestral import dpmpp_2s_ancestral, dpmpp_sde, euler_ancestral
+from fewstep.core.solvers.ancestral import dpmpp_2s_ancestral, euler_ancestral
 from fewstep.core.solvers.consistency import consistency
-from fewstep.core.solvers.default import default, default_for
+from fewstep.core.solvers.default import Default, default, default_for
 from fewstep.core.solvers.deis import deis
 from fewstep.core.solvers.diffusers_scheduler import as_diffusers_scheduler
 from fewstep.core.solvers.dpm_solver import dpm_solver, dpm_solver_2s, dpm_solver_3s
 from fewstep.core.solvers.dpmpp import dpmpp_1, dpmpp_2m, dpmpp_2s, dpmpp_3m, dpmpp_3s
+from fewstep.core.solvers.dpmpp_sde import dpmpp_sde
 from fewstep.core.solvers.edm import edm_stochastic
 from fewstep.core.solvers.first_order import ddim, ddpm, resshift, sde_euler
 from fewstep.core.solvers.heun import heun
@@ -25,6 +26,7 @@ from fewstep.core.solvers.unipc import unipc
 
 __all__ = [
     "Tableau",
+    "Default",
     "default",
     "default_for",
     "tune",

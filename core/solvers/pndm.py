@@ -15,9 +15,9 @@ from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.core.solvers.basis import Basis, Coordinates
 from fewstep.core.solvers.knots import knots
-from fewstep.core.solvers.quadrature import look_up
 from fewstep.core.solvers.recorder import Recorder
 from fewstep.core.solvers.singlestep import first_weights
+from fewstep.core.solvers.stages import look_up
 from fewstep.core.solvers.tableau import Tableau
 
 ADAMS = {

@@ -11,9 +11,10 @@ import numpy as np
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.core.solvers.basis import Basis
-from fewstep.core.solvers.quadrature import Line, moments, with_stages
+from fewstep.core.solvers.quadrature import Line, moments
 from fewstep.core.solvers.recorder import Recorder
 from fewstep.core.solvers.singlestep import first_weights
+from fewstep.core.solvers.stages import with_stages
 from fewstep.core.solvers.tableau import Tableau
 from fewstep.core.solvers.velocity import Velocity
 

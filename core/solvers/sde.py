@@ -16,8 +16,9 @@ from fewstep.core.solvers.basis import Basis, Coordinates
 from fewstep.core.solvers.exponential import Exponential
 from fewstep.core.solvers.first_order import FirstOrder, row
 from fewstep.core.solvers.noise import Sde
-from fewstep.core.solvers.quadrature import moments, with_stages
+from fewstep.core.solvers.quadrature import moments
 from fewstep.core.solvers.recorder import Recorder
+from fewstep.core.solvers.stages import with_stages
 from fewstep.core.solvers.tableau import Tableau
 
 

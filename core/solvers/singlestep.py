@@ -19,8 +19,9 @@ from fewstep.core.solvers.basis import Basis, Coordinates
 from fewstep.core.solvers.first_order import row
 from fewstep.core.solvers.knots import knots
 from fewstep.core.solvers.noise import Ddim
-from fewstep.core.solvers.quadrature import Line, moments, with_stages
+from fewstep.core.solvers.quadrature import Line, moments
 from fewstep.core.solvers.recorder import Recorder
+from fewstep.core.solvers.stages import with_stages
 from fewstep.core.solvers.tableau import Tableau
 
 _FRACTIONS = {2: (0.5,), 3: (1 / 3, 2 / 3)}

@@ -9,8 +9,8 @@ from fewstep.core.errors import UsageError
 from fewstep.core.sample import sample
 from fewstep.core.solvers.registry import REGISTRY, facts, measured_order
 
-NOT_TABLES = {"default", "consistency", "stitch"}
-"""Exported by the solvers' package, but without an order of their own."""
+NOT_TABLES = {"Default", "default", "default_for", "tune", "consistency", "stitch"}
+"""Exported by the solvers' package, but not solvers with an order of their own."""
 
 MEASURED_ON = ["vp_linear", "ou", "rectified_flow", "sb_ve"]
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from fewstep.core import paths, sample
-from fewstep.core.solvers.quadrature import look_up
 from fewstep.core.solvers.recorder import Recorder
+from fewstep.core.solvers.stages import look_up
 
 PATH = paths.edm()
 TIMES = [3.0, 2.0, 2.5, 1.0, 1.0, 0.4, 0.2]
