@@ -78,7 +78,7 @@ class Tableau:
         for name, shape in shapes.items():
             value = np.array(getattr(self, name), dtype=np.float64)
             if name == "mix" and value.shape == (rows, 2):
-                value = np.pad(value, ((0, 0), (0, 1)))
+                value = np.concatenate([value, np.zeros((rows, 1))], axis=1)
             if value.shape != shape or not np.isfinite(value).all():
                 raise UsageError(f"tableau: expected finite {name} of shape {shape}, got {value.shape}: {value}")
             value.flags.writeable = False
