@@ -1,6 +1,6 @@
 """The grid of the trig basis: sigma = s/a = scale tan(theta), with theta = theta_max u^power and u from 1 to 0.
 
-theta is bounded, so the grid reaches sigma = 0 with ordinary steps. With scale = sigma_data and power = 1 the steps are
+theta is bounded, so the grid reaches sigma = 0 with ordinary steps; where the path ends at some noise, theta does too. With scale = sigma_data and power = 1 the steps are
 equal in the variable of the ``"trig"`` basis (`fewstep.core.solvers.basis`).
 """
 
@@ -47,7 +47,7 @@ def theta(path: AffinePath, n: int, *, scale: float, power: float = 2.0, start: 
             raise UsageError(f"expected {name} > 0, got {value}")
     if not 0 < start <= path.t_max:
         raise UsageError(f"expected 0 < start <= {path.t_max}, got {start=}")
-    largest = math.atan2(math.exp(-float(path.lam(start))), scale)
-    angle = largest * torch.linspace(1, 0, n + 1, dtype=torch.float64) ** power
+    first, last = (math.atan2(math.exp(-float(path.lam(t))), scale) for t in (start, 0.0))
+    angle = last + (first - last) * torch.linspace(1, 0, n + 1, dtype=torch.float64) ** power
     inner = path.inverse(-torch.log(scale * torch.tan(angle[1:-1])))
     return torch.cat([inner.new_tensor([start]), inner, inner.new_zeros(1)])

@@ -2,8 +2,8 @@
 
     G_i -> sum_k l_k(t') G_{i−k},     t' = t_{i−1} + rho_i (t_i − t_{i−1})
 
-(DC-Solver, Zhao et al. 2024, arXiv:2409.03755, section 3.2.) rho_i = 1 changes nothing. The new state is affine in l_k, hence a polynomial in rho_i whose best point against the fine
-solver is found without a call of the net.
+(DC-Solver, Zhao et al. 2024, arXiv:2409.03755, section 3.2.) rho_i = 1 changes nothing. The new state is affine in l_k,
+hence a polynomial in rho_i whose best point against the fine solver is found without a call of the net.
 """
 
 from collections.abc import Sequence

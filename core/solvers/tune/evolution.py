@@ -1,7 +1,7 @@
 """Evolutionary search over the times of a grid: keep the best, cross and mutate them.
 
 (Li et al. 2023, AutoDiffusion, arXiv:2309.10438, algorithm 1, with the distance to the fine solver as the score.) Times
-are told by their angle atan(sigma/scale), as parts of the largest.
+are told by their angle atan(sigma/scale), as parts of the way from the last to the first.
 """
 
 from dataclasses import dataclass
@@ -86,25 +86,28 @@ def evolution(
 
 @dataclass(frozen=True)
 class Angles:
-    """Grids as the parts of the largest angle at which their inner times lie, increasing in (0, 1)."""
+    """Grids as the parts of the angle's range at which their inner times lie, increasing in (0, 1)."""
 
     path: AffinePath
     scale: float
 
     def times(self, parts: Array) -> Array:
         """Decreasing times, [len(parts) + 2]."""
-        angle = torch.from_numpy(self._largest * np.asarray(parts, dtype=np.float64)[::-1].copy())
+        first, last = self._ends
+        angle = torch.from_numpy(last + (first - last) * np.asarray(parts, dtype=np.float64)[::-1])
         inner = self.path.inverse(-torch.log(self.scale * torch.tan(angle))).numpy()
         return np.concatenate([[self.path.t_max], inner, [0.0]])
 
     def parts(self, times: Array) -> Array:
         """The inverse of `times`."""
-        return (np.arctan2(self._sigma(times[1:-1]), self.scale) / self._largest)[::-1].copy()
+        first, last = self._ends
+        return ((self._angle(times[1:-1]) - last) / (first - last))[::-1].copy()
 
     @property
-    def _largest(self) -> float:
-        return float(np.arctan2(self._sigma(np.array([self.path.t_max])), self.scale)[0])
+    def _ends(self) -> Array:
+        return self._angle(np.array([self.path.t_max, 0.0]))
 
-    def _sigma(self, times: Array) -> Array:
+    def _angle(self, times: Array) -> Array:
         with np.errstate(over="ignore"):
-            return np.exp(-self.path.lam(torch.from_numpy(times.copy())).numpy())
+            sigma = np.exp(-self.path.lam(torch.from_numpy(times.copy())).numpy())
+        return np.arctan2(sigma, self.scale)

@@ -1,0 +1,79 @@
+"""Samplers: distance to exact endpoints and on trained nets, parity and cost, against diffusers and k-diffusion.
+
+The peers are every deterministic sampler of both with every grid; the best of all is taken at each number of calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fewstep.benchmarks import _accuracy, _trained, sampler_cost, sampler_parity
+from fewstep.benchmarks._peers import Peer, peers
+
+IMAGE_NET = Path("runs/image32/model.safetensors")
+
+
+def rows(
+    *, quick: bool = False, data: Path | None = None, progress: Callable[[str], None] | None = None
+) -> list[dict[str, Any]]:
+    """Accuracy, parity, cost, and trained nets where there are some.
+
+    Parameters
+    ----------
+    quick
+        Three numbers of calls, an eighth of the samples, one mixture per dimension.
+    data
+        Folder of photographs (PNG) on which the image net's default is measured; without it that net is left out.
+    progress
+        Told what is being done.
+
+    Returns
+    -------
+    list of dict
+        In the format of `fewstep.core.bench`.
+    """
+    tell = progress or (lambda message: None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        known = peers()
+        found = list(_accuracy.rows(known, quick=quick, progress=tell))
+        found += _of_trained(known, quick, data, tell)
+        tell("parity")
+        found += sampler_parity.rows(quick)
+        tell("cost")
+        return found + sampler_cost.rows(quick)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def plots(rows: list[dict[str, Any]], out: Path) -> None:
+    """Median error over calls, ours and the best peer's, one panel per problem: ``samplers.png``."""
+    from matplotlib.figure import Figure
+
+    points = [row for row in rows if row["metric"] == "median error"]
+    problems = list(dict.fromkeys(row["row"].split(", ", 1)[1] for row in points))
+    figure = Figure(figsize=(4 * len(problems), 4), layout="constrained")
+    for panel, problem in zip(figure.subplots(1, len(problems), squeeze=False)[0], problems, strict=True):
+        for kind in ("default", "calibrated"):
+            line = [row for row in points if row["row"] == f"{kind}, {problem}"]
+            panel.semilogy([row["nfe"] for row in line], [row["value"] for row in line], "o-", label=f"fewstep, {kind}")
+        panel.semilogy([row["nfe"] for row in line], [row["peer_value"] for row in line], "s--", label="best peer")
+        panel.set_title(problem)
+        panel.set_xlabel("network calls")
+        panel.set_ylabel("median error")
+        panel.legend()
+    figure.savefig(Path(out) / "samplers.png", dpi=120)
+
+
+def _of_trained(
+    known: dict[str, Peer], quick: bool, data: Path | None, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    if data is None or not IMAGE_NET.exists():
+        tell(f"trained nets are left out: pass data= with photographs, and train {IMAGE_NET} with _image32")
+        return []
+    return list(_trained.rows(_trained.image32(IMAGE_NET, data), known, quick=quick, progress=tell))
