@@ -1,7 +1,8 @@
 """The grid of the trig basis: sigma = s/a = scale tan(theta), with theta = theta_max u^power and u from 1 to 0.
 
-theta is bounded, so the grid reaches sigma = 0 with ordinary steps; where the path ends at some noise, theta does too. With scale = sigma_data and power = 1 the steps are
-equal in the variable of the ``"trig"`` basis (`fewstep.core.solvers.basis`).
+theta is bounded, so the grid reaches sigma = 0 with ordinary steps; where a path ends at some noise, theta ends there.
+With scale = sigma_data and power = 1 the steps are equal in the variable of the ``"trig"`` basis
+(`fewstep.core.solvers.basis`).
 """
 
 import math
