@@ -21,6 +21,7 @@ from fewstep.audio.models.tts_losses import duration_losses, masked_mean, mel_lo
 from fewstep.core import checkpoint, hub, paths, times
 from fewstep.core.distill.progressive import progressive_target
 from fewstep.core.distill.segment import jump
+from fewstep.core.errors import UsageError
 
 
 class VocoderModule(lightning.LightningModule):
@@ -131,8 +132,16 @@ class VocoderModule(lightning.LightningModule):
 
 
 def load_voice(name: str) -> tuple[ProDiff, tuple[float, float]]:
-    """The net of a voice (a name that ships, a folder or a hub id) and the betas of its path."""
+    """The net of a voice (a name that ships, a folder or a hub id) and the betas of its path.
+
+    Raises
+    ------
+    UsageError
+        If it is no ProDiff.
+    """
     net, config = checkpoint.load(hub.resolve(name, kind="tts"), kind="tts")
+    if not isinstance(net, ProDiff):
+        raise UsageError(f"{name}: expected a ProDiff voice to train on from, got {type(net).__name__}")
     return net, (config["path"]["beta_min"], config["path"]["beta_max"])
 
 

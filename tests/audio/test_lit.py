@@ -10,6 +10,8 @@ from fewstep.audio.data.tts import SpeechData, buckets
 from fewstep.audio.data.vocoder import VocoderData
 from fewstep.audio.lit import ProDiffModule, ProDiffStudentModule, VocoderModule
 from fewstep.audio.models.discriminators import Discriminators
+from fewstep.core import checkpoint
+from fewstep.core.errors import UsageError
 
 
 def trainer(folder, steps, every=1, **options):
@@ -91,6 +93,10 @@ def test_modules_need_something_to_start_from(vocoder, tmp_path):
     for name, value in vocoder.state_dict().items():
         torch.testing.assert_close(again.generator.state_dict()[name], value, rtol=1e-3, atol=1e-3, msg=name)
     assert all(p.requires_grad for p in again.generator.parameters())
+    model = {"_target_": "fewstep.audio.models.vocos.Vocos", **vocoder.config()}
+    checkpoint.export(tmp_path / "other", vocoder, {"kind": "tts", "model": model, "path": {}})
+    with pytest.raises(UsageError, match="expected a ProDiff voice"):
+        ProDiffModule(start=str(tmp_path / "other"))
 
 
 def test_student_learns_the_denoiser_only(voice_folder, data, tmp_path):
