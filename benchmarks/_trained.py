@@ -1,7 +1,7 @@
 """Trained nets: distance to the same net's fine-solver endpoint, and to the data's law, for us and for the peers.
 
 The law is compared by the sliced Wasserstein distance (Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3) of as many
-samples to held-out data.
+samples to data.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fewstep.benchmarks._accuracy import best, error, ours, row, swept
 from fewstep.benchmarks._peers import Peer, Task
 from fewstep.core import parameterize, paths, solvers, times
 from fewstep.core.sample import sample
+from fewstep.core.solvers.tune import weights
 from fewstep.core.types import Denoise
 
 NFES = (4, 5, 6, 8, 10)
@@ -37,9 +38,9 @@ class Net:
     x, others
         Starts to be judged on, and others to calibrate on, [n, ...].
     data
-        Held-out data, [m, ...].
-    train
-        Data to measure the default's lengths on.
+        Crops of the training photographs, [m, ...].
+    base
+        The default solver with lengths measured on `data`.
     """
 
     name: str
@@ -61,6 +62,7 @@ def rows(net: Net, peers: dict[str, Peer], *, quick: bool, progress: Callable[[s
     for nfe in (5, 10) if quick else NFES:
         progress(f"{net.name}, {nfe} calls")
         mine = ours(net.denoise, net.path, net.x, net.others, net.base, nfe, runs=12)
+        mine["calibrated UniPC"] = _calibrated_unipc(net, nfe)
         errors = swept(task, wanted, nfe, likely)
         name, least = best(errors, lambda e: e.median)
         peer_law = sliced(task.run(likely[name], nfe), net.data)
@@ -96,6 +98,13 @@ def image32(file: Path, photographs: Path, *, n: int = 64) -> Net:
         data,
         solvers.default_for(data),
     )
+
+
+def _calibrated_unipc(net: Net, nfe: int) -> Tensor:
+    """Our ends with the weights of a second-order UniPC on equal steps in time fitted to the net."""
+    first = solvers.multistep(2, corrector=True).tableau(net.path, times.uniform(net.path, nfe))
+    found = solvers.tune(net.denoise, net.path, steps=nfe, x=net.others, start=net.base, first=first, method=weights())
+    return sample(net.denoise, net.path, solver=found.table, x=net.x).x
 
 
 def _law(net: Net, end: Tensor, kind: str, nfe: int, peer: tuple[str, float] | None) -> dict[str, Any]:
