@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewstep.benchmarks import mixture
+from fewstep.benchmarks import _mixture as mixture
 from fewstep.core import sample, solvers, times
 from fewstep.core.distill import mdt
 from fewstep.core.distill.consistency import Consistency, bounded
