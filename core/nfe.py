@@ -7,7 +7,8 @@ net reports none. Counters are local to the running context, so threads do not s
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -16,13 +17,25 @@ from fewstep.core.types import Denoise
 
 @dataclass
 class Counter:
-    """Calls so far, and how often anything was reported."""
+    """Calls so far, and how often anything was reported.
+
+    `rows` are the calls that began outside any other, so `rows` - 1 is the row of a run while `asking`; `notes` live as
+    long as the run, for whoever needs memory of that life (a cache).
+    """
 
     calls: int = 0
     reports: int = 0
+    rows: int = 0
+    asking: bool = False
+    notes: dict[Any, Any] = field(default_factory=dict)
 
 
 _current: ContextVar[Counter | None] = ContextVar("nfe", default=None)
+
+
+def current() -> Counter | None:
+    """The innermost counter of this context, None outside every `count`."""
+    return _current.get()
 
 
 @contextmanager
@@ -40,6 +53,7 @@ def count() -> Iterator[Counter]:
         yield counter
     finally:
         _current.reset(token)
+        counter.notes.clear()
         if outer is not None:
             outer.calls += counter.calls
             outer.reports += 1
@@ -56,8 +70,16 @@ def report(calls: int) -> None:
 def call(denoise: Denoise, x: Tensor, t: Tensor) -> Tensor:
     """``denoise(x, t)``, counted once if nothing inside it reports its calls."""
     counter = _current.get()
-    before = 0 if counter is None else counter.reports
-    denoised = denoise(x, t)
-    if counter is not None and counter.reports == before:
+    if counter is None:
+        return denoise(x, t)
+    before, inner = counter.reports, counter.asking
+    if not inner:
+        counter.asking = True
+        counter.rows += 1
+    try:
+        denoised = denoise(x, t)
+    finally:
+        counter.asking = inner
+    if counter.reports == before:
         report(1)
     return denoised

@@ -1,0 +1,66 @@
+"""Caches: leave work out inside a net and put a prediction in its place; scope × policy × predictor × correction."""
+
+from fewstep.core.caches.attach import Attached, attach
+from fewstep.core.caches.cache import Cache
+from fewstep.core.caches.correction import Affine, Scale, affine, rescaled
+from fewstep.core.caches.gate import Gate, Stability
+from fewstep.core.caches.policy import Every, Schedule, Window
+from fewstep.core.caches.predictor import Newton, Reuse, Taylor
+from fewstep.core.caches.presets import (
+    centred,
+    cg_taylor,
+    deepcache,
+    delta_dit,
+    every,
+    first_block,
+    sada,
+    taylor,
+    taylorseer,
+)
+from fewstep.core.caches.profile import Profile, profile, tune
+from fewstep.core.caches.report import Report
+from fewstep.core.caches.scope import Split, deltas, outputs, span, unet_branch, whole
+from fewstep.core.caches.search import segments, total, weighted
+from fewstep.core.caches.store import load, save
+
+__all__ = [
+    "attach",
+    "Attached",
+    "Report",
+    "Cache",
+    "outputs",
+    "deltas",
+    "span",
+    "whole",
+    "unet_branch",
+    "Split",
+    "Every",
+    "Schedule",
+    "Window",
+    "Gate",
+    "Stability",
+    "Reuse",
+    "Newton",
+    "Taylor",
+    "Affine",
+    "Scale",
+    "affine",
+    "rescaled",
+    "every",
+    "taylor",
+    "taylorseer",
+    "first_block",
+    "cg_taylor",
+    "delta_dit",
+    "deepcache",
+    "centred",
+    "sada",
+    "profile",
+    "Profile",
+    "tune",
+    "weighted",
+    "segments",
+    "total",
+    "save",
+    "load",
+]

@@ -1,0 +1,253 @@
+"""Published caches, and two plain ones, as constructors: each is one choice of scope, policy and predictor."""
+
+from typing import Any
+
+from fewstep.core.caches.cache import Cache
+from fewstep.core.caches.gate import Gate, Stability
+from fewstep.core.caches.policy import Every, Policy, Schedule, Window
+from fewstep.core.caches.predictor import Newton, Reuse, Taylor
+from fewstep.core.caches.scope import Split, outputs, span, unet_branch, whole
+from fewstep.core.errors import UsageError
+
+
+def every(interval: int, *, scope: Any, warmup: int = 0) -> Cache:
+    """Compute each `interval`-th row and reuse in between.
+
+    Parameters
+    ----------
+    interval
+        1 is always.
+    scope
+        A scope, or a list of blocks by name.
+    warmup
+        Rows computed first.
+
+    Returns
+    -------
+    Cache
+    """
+    return Cache(scope, Every(interval, warmup))
+
+
+def taylor(*, order: int = 1, every: int = 4, scope: Any, warmup: int = 0) -> Cache:
+    """Compute each `every`-th row and extrapolate by divided differences, exact for polynomials of degree `order`.
+
+    Parameters
+    ----------
+    order
+        More is not always better: on nets that change abruptly between rows, order 1.
+    every
+        Interval of computed rows.
+    scope
+        A scope, or a list of blocks by name.
+    warmup
+        Rows computed first.
+
+    Returns
+    -------
+    Cache
+    """
+    return Cache(scope, Every(every, warmup), Newton(order))
+
+
+def taylorseer(pattern: str, *, order: int = 1, every: int = 4, warmup: int = 2) -> Cache:
+    """TaylorSeer: outputs of attention and feed-forward modules, by the paper's recursion.
+
+    Parameters
+    ----------
+    pattern
+        Of the modules, before any gate that depends on time.
+    order, every
+        The paper's settings are 3 and 3, or 4 and 4, on DiT-XL with 50 steps.
+    warmup
+        Rows computed first.
+
+    Returns
+    -------
+    Cache
+
+    References
+    ----------
+    Liu et al. 2025, arXiv:2503.06923.
+    """
+    return Cache(outputs(pattern), Every(every, warmup), Taylor(order))
+
+
+def first_block(blocks: str, threshold: float = 0.05, *, reduce: Any = "max", max_skip: int | None = None) -> Cache:
+    """First-block cache: run block 0, and reuse what the others added while its own residual stays as it was.
+
+    Parameters
+    ----------
+    blocks
+        The list of blocks.
+    threshold
+        Relative change of the first residual since it was last stored.
+    reduce
+        See `Gate`; ``"mean"`` is the published rule, where neighbours in a batch decide for each other.
+    max_skip
+        Predicted rows in succession.
+
+    Returns
+    -------
+    Cache
+
+    References
+    ----------
+    ParaAttention's first-block cache, after TeaCache (Liu et al. 2024, arXiv:2411.19108).
+    """
+    return Cache(span(blocks, 1), Gate(threshold, reduce=reduce, max_skip=max_skip))
+
+
+def cg_taylor(
+    blocks: str, threshold: float = 0.13, *, first_order: int = 1, order: int = 1, warmup: int = 5, reduce: Any = "max"
+) -> Cache:
+    """Confidence-gated Taylor: trust the forecast of the last block while that of the first proves right.
+
+    Parameters
+    ----------
+    blocks
+        The list of blocks.
+    threshold
+        Relative error of the first block's forecast.
+    first_order, order
+        Of the forecasts of the first and of the last block.
+    warmup
+        Rows computed first.
+    reduce
+        ``"max"`` or ``"mean"``, see `Gate`.
+
+    Returns
+    -------
+    Cache
+
+    References
+    ----------
+    arXiv:2508.02240.
+    """
+    gate = Gate(
+        threshold,
+        what="output",
+        forecast=Newton(first_order),
+        relative_to="actual",
+        reduce=reduce,
+        warmup=warmup,
+    )
+    return Cache(span(blocks, 1, what="output"), gate, Newton(order))
+
+
+def delta_dit(blocks: str, *, cached: int, every: int, switch: int) -> tuple[Cache, Cache]:
+    """Δ-DiT: residual of the rear blocks while outlines form, of the front blocks while details do.
+
+    Parameters
+    ----------
+    blocks
+        The list of blocks.
+    cached
+        N_c, how many blocks a span has.
+    every
+        Interval of computed rows.
+    switch
+        First row of the second stage, which computes afresh.
+
+    Returns
+    -------
+    tuple of Cache
+        For one `attach`.
+
+    Raises
+    ------
+    UsageError
+        If no block is cached.
+
+    References
+    ----------
+    Chen et al. 2024, arXiv:2406.01125.
+    """
+    if cached < 1:
+        raise UsageError(f"expected at least one cached block, got {cached}")
+    rear = Cache(span(blocks, -cached), Window(Every(every), 0, switch))
+    front = Cache(span(blocks, 0, cached), Window(Every(every), switch))
+    return rear, front
+
+
+def deepcache(split: Split, *, every: int = 5, schedule: Schedule | None = None) -> Cache:
+    """DeepCache: reuse what comes from below one level of a U-Net.
+
+    Parameters
+    ----------
+    split
+        The U-Net in two; a deeper level with a longer interval often serves better than the published shallowest.
+    every
+        Interval of computed rows.
+    schedule
+        Instead of `every`: see `centred`, or a tuned one.
+
+    Returns
+    -------
+    Cache
+
+    References
+    ----------
+    Ma et al. 2024, arXiv:2312.00858.
+    """
+    policy: Policy = Every(every) if schedule is None else schedule
+    return Cache(unet_branch(split), policy, Reuse())
+
+
+def centred(rows: int, count: int, *, center: float, power: float = 1.4) -> Schedule:
+    """DeepCache's non-uniform rows: dense around a centre, their distance growing as a power.
+
+    Rows are center + sign(x) |x|^power for evenly spaced x, rounded down; the published lists take the real part of a
+    complex power before the centre and differ from these there.
+
+    Parameters
+    ----------
+    rows
+        Of the run.
+    count
+        Rows that are computed, at most; those that fall together count once.
+    center
+        Row around which they gather, in (0, rows).
+    power
+        1 is uniform.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    UsageError
+        If a number is out of range.
+
+    References
+    ----------
+    Ma et al. 2024, arXiv:2312.00858, section 3.3.
+    """
+    if not (1 <= count <= rows and 0 < center < rows and power > 0):
+        raise UsageError(f"expected 1 <= count <= {rows}, 0 < center < {rows}, power > 0: {count}, {center}, {power}")
+    low, high = -(center ** (1 / power)), (rows - center) ** (1 / power)
+    even = [low + (high - low) * i / count for i in range(count)]
+    found = {int(center + (1 if x > 0 else -1) * abs(x) ** power + 1e-9) for x in even}
+    return Schedule(rows, tuple(sorted({0} | {row for row in found if 0 <= row < rows})))
+
+
+def sada(*, warmup: int = 10, max_skip: int = 3) -> Cache:
+    """SADA's step-wise part on flows: leave a row out while the velocity bends little, and continue it linearly.
+
+    Parameters
+    ----------
+    warmup
+        Rows computed first.
+    max_skip
+        Rows left out in succession.
+
+    Returns
+    -------
+    Cache
+
+    References
+    ----------
+    Jiang et al. 2025, arXiv:2507.17135.
+    """
+    return Cache(whole(), Stability(warmup, max_skip), Newton(1))

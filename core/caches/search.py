@@ -1,0 +1,77 @@
+"""Which rows to compute: dynamic programming over segments, each predicted from its first row.
+
+With W[a, t] what it costs to predict row t from row a, a segment [a, b) costs the sum of W[a, t] over a < t < b, and
+the best k segments of n rows come from best(k, b) = min over a of best(k − 1, a) + cost(a, b), in O(n² k).
+"""
+
+import numpy as np
+
+from fewstep.core.caches.policy import Schedule
+from fewstep.core.errors import UsageError
+
+
+def weighted(errors: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
+    """Errors of features as errors of the end point, W[a, t] = sensitivity_t E[a, t] / E[t − 1, t].
+
+    Parameters
+    ----------
+    errors
+        E[a, t]: relative error of the feature at row t if row a's is used, [rows, rows]; read above the diagonal.
+    sensitivity
+        Relative error at the end of a run in which only row t used its predecessor's, [rows]; the first is not read.
+
+    Returns
+    -------
+    numpy.ndarray
+        [rows, rows], 0 on and below the diagonal and where the feature did not change.
+    """
+    rows = len(errors)
+    near = np.array([errors[t - 1, t] if t else 0.0 for t in range(rows)])
+    scale = np.divide(sensitivity, near, out=np.zeros(rows), where=near > 0)
+    return np.triu(np.asarray(errors, dtype=np.float64) * scale, 1)
+
+
+def segments(cost: np.ndarray, count: int) -> Schedule:
+    """The rows to compute, so that the rest costs least.
+
+    Parameters
+    ----------
+    cost
+        W[a, t] >= 0, [rows, rows]; read above the diagonal.
+    count
+        Rows that are computed, 1 to rows.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    UsageError
+        If the matrix is not square and finite, or the count out of range.
+    """
+    cost = np.asarray(cost, dtype=np.float64)
+    rows = len(cost)
+    if cost.shape != (rows, rows) or not np.isfinite(cost).all():
+        raise UsageError(f"expected a square matrix of finite costs, got {cost.shape}")
+    if not 1 <= count <= rows:
+        raise UsageError(f"expected a budget of 1 to {rows} computed rows, got {count}")
+    whole = np.full((rows, rows + 1), np.inf)
+    for a in range(rows):
+        whole[a, a + 1 :] = np.concatenate([[0.0], np.cumsum(cost[a, a + 1 :])])
+    best, came = whole[0].copy(), []
+    for _ in range(count - 1):
+        through = best[:rows, None] + whole
+        came.append(through.argmin(0))
+        best = through.min(0)
+    end, refresh = rows, []
+    for sources in reversed(came):
+        end = int(sources[end])
+        refresh.append(end)
+    return Schedule(rows, (0, *reversed(refresh)))
+
+
+def total(cost: np.ndarray, schedule: Schedule) -> float:
+    """What a schedule costs under `cost`, the quantity that `segments` makes least."""
+    ends = (*schedule.refresh[1:], schedule.rows)
+    return float(sum(cost[a, a + 1 : b].sum() for a, b in zip(schedule.refresh, ends, strict=True)))
