@@ -1,4 +1,4 @@
-"""The core: paths, times, solvers, parameterisations and guidance, and the one loop that samples with them.
+"""The core: paths, times, solvers, what is made of denoisers, and the one loop that samples with them.
 
 Names are loaded when first asked for, so that importing the package is cheap.
 """
@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fewstep.core import guide, parameterize, paths, solvers, times
+    from fewstep.core import consistency, guide, operators, parameterize, paths, solvers, times
     from fewstep.core.sample import sample
 
-__all__ = ["sample", "paths", "times", "solvers", "parameterize", "guide"]
+__all__ = ["sample", "paths", "times", "solvers", "parameterize", "guide", "operators", "consistency"]
 
 
 class _Core(ModuleType):
