@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fewstep {metadata.version('fewstep')}")
         return 0
     name, *rest = arguments
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads cost 10x on busy cores
     try:
         return _command(name)(rest)
     except SystemExit as stop:

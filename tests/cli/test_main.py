@@ -1,3 +1,4 @@
+import os
 import signal
 from importlib import metadata
 
@@ -45,6 +46,15 @@ def test_help_survives_a_broken_room(room, capsys):
 def test_no_command_is_a_usage_error(capsys):
     assert main([]) == 2
     assert "usage: fewstep COMMAND" in capsys.readouterr().out
+
+
+def test_threads_wait_without_spinning_unless_told(monkeypatch, capsys):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    main(["no-such-command"])
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    main(["no-such-command"])
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_version(capsys):
