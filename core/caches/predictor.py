@@ -37,7 +37,10 @@ class Predictor(Protocol):
 class Reuse:
     """The newest value as it is."""
 
-    depth: int = 1
+    @property
+    def depth(self) -> int:
+        """Values that are kept."""
+        return 1
 
     def weights(self, at: Sequence[float], to: float) -> list[float]:
         """1 for the newest, whatever the coordinates `at` and `to`."""

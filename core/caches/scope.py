@@ -1,4 +1,4 @@
-"""Which work a cache can leave out: outputs or residuals of modules, spans of blocks, the whole net, a U-Net's depth."""
+"""What a cache can leave out: outputs or residuals of modules, spans of blocks, the whole net, a U-Net's depth."""
 
 import re
 from collections.abc import Callable
