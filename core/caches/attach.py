@@ -56,7 +56,7 @@ def attach(net: nn.Module, *caches: Any, times: Any = None) -> Iterator["Attache
         raise UsageError(f"expected one or more caches, got {[type(cache).__name__ for cache in flat]}")
     if any(hasattr(module.__dict__.get("forward"), _MARK) for module in net.modules()):
         raise UsageError("this net has caches attached already: pass all caches to one caches.attach")
-    attached = Attached(net, flat, None if times is None else torch.as_tensor(times).double().tolist())
+    attached = Attached(net, flat, None if times is None else torch.as_tensor(times, dtype=torch.float64).tolist())
     with ExitStack() as undo:
         attached._install(undo)
         yield attached
@@ -205,8 +205,7 @@ def _memory(attached: Attached) -> Memory | None:
 
 def _ended(memory: Memory, seconds: float) -> None:
     assert memory.live is not None
-    skipped = any(live.skipped for live in memory.live)
-    (memory.tally.partial if skipped else memory.tally.full).append(seconds)
+    memory.tally.ended(seconds, skipped=any(live.skipped for live in memory.live))
     for live in memory.live:
         if live.want == "compute" and live.items is None:
             live.track.streak = 0

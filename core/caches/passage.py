@@ -131,7 +131,6 @@ def _leave(live: Live, site: Site, passing: Passing, out: Any) -> Any:
         raise UsageError(f"{site.name}: expected a module that returns one tensor, it returned {type(value).__name__}")
     if passing.items is None:
         live.tally.in_sites += perf_counter() - passing.began
-        live.tally.computed += 1
     entry = passing.entry if passing.items is None else passing.entry[passing.items]
     if site.what == "delta" and value.shape != entry.shape:
         raise UsageError(

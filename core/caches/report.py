@@ -48,8 +48,8 @@ class Tally:
     kept: int = 0
     most: int = 0
     in_sites: float = 0.0
-    computed: int = 0
     full: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
     partial: list[float] = field(default_factory=list)
 
     def keep(self, change: int) -> None:
@@ -57,12 +57,20 @@ class Tally:
         self.kept += change
         self.most = max(self.most, self.kept)
 
+    def ended(self, seconds: float, *, skipped: bool) -> None:
+        """Note how long a call of the net took, and which share of it its sites."""
+        if skipped:
+            self.partial.append(seconds)
+        else:
+            self.full.append(seconds)
+            self.shares.append(min(self.in_sites / max(seconds, 1e-9), 1.0))
+        self.in_sites = 0.0
+
     def report(self) -> Report:
         """The numbers so far."""
         calls, predicted, measured = len(self.full) + len(self.partial), None, None
-        if self.timed and self.full and self.computed:
+        if self.timed and self.full and self.visits:
+            predicted = median(self.shares) * self.skips / self.visits
             once = median(self.full)
-            spent = sum(self.full) + sum(self.partial)
-            predicted = min(self.in_sites / self.computed * self.skips / (calls * once), 1.0)
-            measured = 1 - spent / (sum(self.full) + once * len(self.partial))
+            measured = (len(self.partial) * once - sum(self.partial)) / (calls * once)
         return Report(calls, self.visits, self.skips, self.most, predicted, measured)

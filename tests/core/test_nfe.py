@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from fewstep.core import nfe
 
 
@@ -54,3 +56,34 @@ def test_threads_do_not_share():
         thread.start()
         thread.join()
     assert counter.calls == 0
+
+
+def test_rows_are_calls_outside_any_other():
+    rows = []
+
+    def inner(x, t):
+        rows.append((nfe.current().rows, nfe.current().asking))
+        return x
+
+    def twice(x, t):
+        nfe.call(inner, x, t)
+        return nfe.call(inner, x, t)
+
+    with nfe.count() as counter:
+        nfe.call(twice, 0, 0)
+        nfe.call(inner, 0, 0)
+        assert not counter.asking
+    assert rows == [(1, True), (1, True), (2, True)]
+    assert nfe.current() is None
+
+
+def test_a_row_that_fails_ends_and_notes_end_with_the_run():
+    def fails(x, t):
+        raise RuntimeError("stop")
+
+    with nfe.count() as counter:
+        counter.notes["memory"] = 1
+        with pytest.raises(RuntimeError, match="stop"):
+            nfe.call(fails, 0, 0)
+        assert not counter.asking
+    assert counter.notes == {}
