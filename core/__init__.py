@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fewstep.core import consistency, guide, operators, parameterize, paths, solvers, times
+    from fewstep.core import caches, consistency, guide, operators, parameterize, paths, solvers, times
     from fewstep.core.sample import sample
 
-__all__ = ["sample", "paths", "times", "solvers", "parameterize", "guide", "operators", "consistency"]
+__all__ = ["sample", "paths", "times", "solvers", "parameterize", "guide", "operators", "consistency", "caches"]
 
 
 class _Core(ModuleType):
