@@ -46,10 +46,9 @@ class Measurement:
 
     def descent(self, x0: Tensor, damping: Tensor, *, iterations: int, tolerance: float = 0.0) -> Tensor:
         """d after some steps of conjugate gradients, in the dtype of `x0`."""
-        limit = torch.finfo(x0.dtype).max ** 0.25
-        return conjugate_gradient(
-            self.normal, self.back(x0), iterations=iterations, tolerance=tolerance, damping=damping.clamp(max=limit)
-        ).x
+        damping = damping.clamp(max=torch.finfo(torch.float32).max ** 0.25)  # what is infinite moves nothing
+        back = self.back(x0)
+        return conjugate_gradient(self.normal, back, iterations=iterations, tolerance=tolerance, damping=damping).x
 
     def step(self, x0: Tensor, damping: Tensor, *, iterations: int, tolerance: float) -> Tensor:
         """d, in closed form if there is one, in the dtype of `x0`."""

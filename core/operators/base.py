@@ -127,7 +127,9 @@ class LinearOperator(ABC):
     def __mul__(self, factor: complex) -> "LinearOperator":
         from fewstep.core.operators.algebra import Scaled
 
-        return Scaled(self, factor) if isinstance(factor, Number) else NotImplemented
+        if not isinstance(factor, Number):
+            return NotImplemented
+        return self if factor == 1 else Scaled(self, factor)
 
     def __add__(self, other: "LinearOperator") -> "LinearOperator":
         from fewstep.core.operators.algebra import Sum

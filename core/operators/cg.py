@@ -76,13 +76,14 @@ def conjugate_gradient(
     direction, solution = residual.clone(), _real(x)
     square = _dot(residual, residual)
     enough = max(tolerance, torch.finfo(b.dtype).eps) ** 2 * _dot(flat, flat)
-    active, norms = square > enough, [square.sqrt()]
+    active, norms, steepest = square > enough, [square.sqrt()], torch.zeros_like(square)
     for _ in range(iterations):
         if tolerance > 0 and not bool(active.any()):
             break
         image = _shifted(A, _like(direction, b), shift)
         curvature = _dot(direction, image)
-        active = active & (curvature > 0)
+        steepest, seen = _seen(steepest, curvature, _dot(direction, direction))
+        active = active & seen
         step = torch.where(active, square / torch.where(active, curvature, 1.0), 0.0)
         solution = _add(solution, step, direction, kept)
         residual = _add(residual, -step, image, kept)
@@ -102,6 +103,13 @@ def _shifted(A: LinearOperator, x: Tensor, shift: Damping) -> Tensor:
     if isinstance(shift, Tensor):
         return torch.addcmul(image, shift, _real(x))
     return torch.add(image, _real(x), alpha=shift) if shift else image
+
+
+def _seen(steepest: Tensor, curvature: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest Rayleigh quotient so far, and whether that of a direction is more than rounding beside it."""
+    quotient = torch.where(length > 0, curvature / length, 0.0)
+    steepest = torch.maximum(steepest, quotient)
+    return steepest, quotient > 10 * torch.finfo(quotient.dtype).eps * steepest
 
 
 def _add(x: Tensor, factor: Tensor, y: Tensor, kept: bool) -> Tensor:
