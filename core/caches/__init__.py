@@ -17,7 +17,7 @@ from fewstep.core.caches.presets import (
     taylor,
     taylorseer,
 )
-from fewstep.core.caches.profile import Profile, profile, tune
+from fewstep.core.caches.profile import Profile, pick, profile, tune
 from fewstep.core.caches.report import Report
 from fewstep.core.caches.scope import Split, deltas, outputs, span, unet_branch, whole
 from fewstep.core.caches.search import segments, total, weighted
@@ -58,6 +58,7 @@ __all__ = [
     "profile",
     "Profile",
     "tune",
+    "pick",
     "weighted",
     "segments",
     "total",

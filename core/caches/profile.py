@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fewstep.core.caches.attach import attach
 from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.policy import Every, Schedule
+from fewstep.core.caches.predictor import Newton, Reuse
 from fewstep.core.caches.search import segments, weighted
 from fewstep.core.errors import UsageError
 
@@ -83,16 +84,14 @@ def profile(net: nn.Module, run: Callable[[], Tensor], *, scope: Any, times: Any
 def tune(
     net: nn.Module, run: Callable[[], Tensor], *, scope: Any, budget: int | float, times: Any = None, **options: Any
 ) -> Cache:
-    """The recommended cache: profile, then the sensitivity-weighted dynamic programme.
+    """The recommended cache: profile, search, and verify.
 
     Parameters
     ----------
     net, run, scope, times
         As for `profile`.
-    budget
-        Rows that are computed: a count, or a share of all rows in (0, 1).
-    options
-        Further arguments of `Cache`, such as a predictor.
+    budget, options
+        As for `pick`.
 
     Returns
     -------
@@ -104,11 +103,61 @@ def tune(
     UsageError
         If the budget is out of range, or `run` is not as described.
     """
+    _count(budget, 2)
+    measured = profile(net, run, scope=scope, times=times)
+    return pick(net, run, measured, scope=scope, budget=budget, times=times, **options)
+
+
+def pick(
+    net: nn.Module,
+    run: Callable[[], Tensor],
+    measured: Profile,
+    *,
+    scope: Any,
+    budget: int | float,
+    times: Any = None,
+    **options: Any,
+) -> Cache:
+    """Of the sensitivity-weighted programme and evenly spaced rows, each with reuse and a line, what ends nearest.
+
+    The programme minimises what reuse costs; where features move along lines, extrapolation from even rows may be
+    better than either, and only a run can tell.
+
+    Parameters
+    ----------
+    net, run, scope, times
+        As for `profile`.
+    measured
+        What `profile` said.
+    budget
+        Rows that are computed: a count, or a share of all rows in (0, 1).
+    options
+        Further arguments of `Cache`; a predictor stands for both.
+
+    Returns
+    -------
+    Cache
+        After five runs, or three with a predictor.
+
+    Raises
+    ------
+    UsageError
+        If the budget is out of range.
+    """
+    rows = len(measured.sensitivity)
+    count = _count(budget, rows)
+    schedules = segments(measured.cost, count), Schedule(rows, tuple(i * rows // count for i in range(count)))
+    predictors = (options.pop("predictor"),) if "predictor" in options else (Reuse(), Newton(1))
+    tried = [Cache(scope, each, predictor, **options) for each in schedules for predictor in predictors]
+    reference = run()
+    errors = [relative(_end(net, run, cache, times), reference) for cache in tried]
+    return tried[errors.index(min(errors))]
+
+
+def _count(budget: int | float, rows: int) -> int:
     if isinstance(budget, float) and not 0 < budget < 1:
         raise UsageError(f"expected a budget in calls (int) or a share in (0, 1), got {budget}")
-    measured = profile(net, run, scope=scope, times=times)
-    count = budget if isinstance(budget, int) else max(1, round(budget * len(measured.sensitivity)))
-    return Cache(scope, segments(measured.cost, count), **options)
+    return budget if isinstance(budget, int) else max(1, round(budget * rows))
 
 
 def relative(x: Tensor, reference: Tensor) -> float:

@@ -131,6 +131,24 @@ def test_keyword_arguments_reach_cached_modules():
     assert all(torch.equal(each, torch.full((1, 2), 16.0 + row)) for row, each in enumerate(said))
 
 
+def test_blocks_that_edit_their_input_in_place():
+    class Edit(Add):
+        def forward(self, x):
+            self.calls += 1
+            x += self.k
+            return x
+
+    class Edits(Chain):
+        def forward(self, x, t):
+            return super().forward(x.clone(), t)
+
+    net = Edits()
+    net.blocks[0] = Edit(7)
+    for scope in (caches.span("blocks"), caches.deltas("blocks")):
+        said, _ = walk(net, caches.every(3, scope=scope))
+        assert all(torch.equal(each, torch.full((1, 2), 23.0 + row)) for row, each in enumerate(said))
+
+
 def test_a_module_called_twice_keeps_two_features():
     class Twice(Chain):
         def forward(self, x, t):

@@ -48,6 +48,7 @@ def test_errors_and_sensitivity_of_a_known_net():
 def test_the_tuned_schedule_computes_at_the_jump_and_is_exact():
     net = Jump()
     cache = caches.tune(net, runs(net), scope=SPAN, budget=2, times=GRID)
+    assert cache.predictor == caches.Reuse()
     assert cache.policy.refresh == (0, int((GRID[:-1] > 0.5).sum()))
     plain = runs(net, 1)()
     with caches.attach(net, cache, times=GRID) as attached:
@@ -61,6 +62,20 @@ def test_the_tuned_schedule_computes_at_the_jump_and_is_exact():
 def test_budgets(budget, count):
     net = Jump()
     assert len(caches.tune(net, runs(net), scope=SPAN, budget=budget).policy.refresh) == count
+
+
+def test_where_features_move_along_a_line_the_pick_extrapolates():
+    net = Jump()
+    net.blocks[1].forward = lambda x, t: x + t.view(-1, 1)
+    cache = caches.tune(net, runs(net), scope=SPAN, budget=4, times=GRID)
+    assert cache.predictor == caches.Newton(1)
+    plain, ends = runs(net)(), {}
+    for predictor in (caches.Reuse(), caches.Newton(1)):
+        other = caches.tune(net, runs(net), scope=SPAN, budget=4, times=GRID, predictor=predictor)
+        assert other.predictor == predictor
+        with caches.attach(net, other, times=GRID):
+            ends[predictor] = (runs(net)() - plain).norm()
+    assert ends[caches.Newton(1)] < ends[caches.Reuse()]
 
 
 @pytest.mark.parametrize("budget", [1.5, 0.0])
