@@ -3,6 +3,7 @@
 from fewstep.core.caches.attach import Attached, attach
 from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.correction import Affine, Scale, affine, rescaled
+from fewstep.core.caches.default import pick, tune
 from fewstep.core.caches.gate import Gate, Stability
 from fewstep.core.caches.policy import Every, Schedule, Window
 from fewstep.core.caches.predictor import Newton, Reuse, Taylor
@@ -17,7 +18,7 @@ from fewstep.core.caches.presets import (
     taylor,
     taylorseer,
 )
-from fewstep.core.caches.profile import Profile, pick, profile, tune
+from fewstep.core.caches.profile import Profile, profile
 from fewstep.core.caches.report import Report
 from fewstep.core.caches.scope import Split, deltas, outputs, span, unet_branch, whole
 from fewstep.core.caches.search import segments, total, weighted

@@ -6,7 +6,7 @@ row are the branches of guidance, in their order. Outside a run, and wherever gr
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial, wraps
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from fewstep.core import nfe
 from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.gate import Gate
+from fewstep.core.caches.install import is_wrapped, probed, replace
 from fewstep.core.caches.memory import Live, Memory, Track
 from fewstep.core.caches.passage import first, probe, through
 from fewstep.core.caches.policy import Moment
 from fewstep.core.caches.report import Report, Tally
 from fewstep.core.caches.scope import Site, Split
 from fewstep.core.errors import UsageError
-
-_MARK = "_fewstep_cache"
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def attach(net: nn.Module, *caches: Any, times: Any = None) -> Iterator["Attache
     flat = [cache for item in caches for cache in (item if isinstance(item, tuple | list) else (item,))]
     if not flat or not all(isinstance(cache, Cache) for cache in flat):
         raise UsageError(f"expected one or more caches, got {[type(cache).__name__ for cache in flat]}")
-    if any(hasattr(module.__dict__.get("forward"), _MARK) for module in net.modules()):
+    if is_wrapped(net):
         raise UsageError("this net has caches attached already: pass all caches to one caches.attach")
     attached = Attached(net, flat, None if times is None else torch.as_tensor(times, dtype=torch.float64).tolist())
     with ExitStack() as undo:
@@ -97,11 +96,11 @@ class Attached:
     def _install(self, undo: ExitStack) -> None:
         for index, (cache, sites) in enumerate(zip(self.caches, self.sites, strict=True)):
             if isinstance(cache.policy, Gate):
-                _replace(_probed(self.net, cache.policy, sites), self._probing(index), undo)
+                replace(probed(self.net, cache.policy, sites), self._probing(index), undo)
             for number, site in enumerate(sites):
                 for part, module in enumerate(site.modules):
-                    _replace(module, self._passing(index, number, site, part), undo)
-        _replace(self.net, self._asking, undo)
+                    replace(module, self._passing(index, number, site, part), undo)
+        replace(self.net, self._asking, undo)
 
     def _passing(self, index: int, number: int, site: Site, part: int) -> Callable[..., Any]:
         def wrapper(inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -211,33 +210,3 @@ def _ended(memory: Memory, seconds: float) -> None:
             live.track.streak = 0
         elif live.want == "predict" and not isinstance(live.cache.policy, Gate):
             live.track.streak += 1
-
-
-def _replace(module: nn.Module, wrapper: Callable[..., Any], undo: ExitStack) -> None:
-    had, inner = "forward" in module.__dict__, module.forward
-
-    @wraps(inner)
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return wrapper(inner, args, kwargs)
-
-    setattr(forward, _MARK, True)
-    module.forward = forward
-    undo.callback(_restore, module, inner if had else None)
-
-
-def _restore(module: nn.Module, inner: Any) -> None:
-    if inner is None:
-        del module.__dict__["forward"]
-    else:
-        module.__dict__["forward"] = inner
-
-
-def _probed(net: nn.Module, gate: Gate, sites: list[Site]) -> nn.Module:
-    if gate.probe is None:
-        if sites[0].before is None:
-            raise UsageError("this gate needs a probe: a span from the second block on, or probe= with a module's name")
-        return sites[0].before
-    modules = dict(net.named_modules())
-    if gate.probe not in modules:
-        raise UsageError(f"the gate's probe {gate.probe!r} is no module of {type(net).__name__}")
-    return modules[gate.probe]

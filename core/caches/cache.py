@@ -48,6 +48,8 @@ class Cache:
             raise UsageError(f"expected stages >= 1, got {self.stages}")
         if isinstance(self.policy, Gate) and self.policy.reduce == "sample" and not isinstance(self.predictor, Reuse):
             raise UsageError('reduce="sample" keeps items of different rows together: it needs the predictor Reuse()')
+        if getattr(self.policy, "reduce", None) == "sample" and not isinstance(self.correction, AsPredicted):
+            raise UsageError('reduce="sample" keeps items of different rows together: it takes no correction')
 
     @property
     def depth(self) -> int:

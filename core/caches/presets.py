@@ -1,4 +1,8 @@
-"""Published caches, and two plain ones, as constructors: each is one choice of scope, policy and predictor."""
+"""Published caches, and two plain ones, as constructors: each is one choice of scope, policy and predictor.
+
+Figures are those of ``fewstep bench caches``, 50 Euler steps: relative error to the full run, and in brackets that of
+the uncached net with as many steps as take the same CPU time. `fewstep.core.caches.tune` is what to use by default.
+"""
 
 from typing import Any
 
@@ -53,6 +57,9 @@ def taylor(*, order: int = 1, every: int = 4, scope: Any, warmup: int = 0) -> Ca
 def taylorseer(pattern: str, *, order: int = 1, every: int = 4, warmup: int = 2) -> Cache:
     """TaylorSeer: outputs of attention and feed-forward modules, by the paper's recursion.
 
+    On our benchmark it loses to fewer steps: .0117 (.0076) for feed-forward layers every third row. What is cached is
+    only part of the work, and many times the memory of a span.
+
     Parameters
     ----------
     pattern
@@ -75,6 +82,8 @@ def taylorseer(pattern: str, *, order: int = 1, every: int = 4, warmup: int = 2)
 
 def first_block(blocks: str, threshold: float = 0.05, *, reduce: Any = "max", max_skip: int | None = None) -> Cache:
     """First-block cache: run block 0, and reuse what the others added while its own residual stays as it was.
+
+    On our benchmark it beats fewer steps at a threshold of 0.1, .0110 (.0175), and loses at 0.2, .0399 (.0120).
 
     Parameters
     ----------
@@ -102,6 +111,8 @@ def cg_taylor(
     blocks: str, threshold: float = 0.13, *, first_order: int = 1, order: int = 1, warmup: int = 5, reduce: Any = "max"
 ) -> Cache:
     """Confidence-gated Taylor: trust the forecast of the last block while that of the first proves right.
+
+    On our benchmark it beats fewer steps at thresholds of 0.05, .0121 (.0172), and 0.1, .0200 (.0268).
 
     Parameters
     ----------
@@ -137,6 +148,8 @@ def cg_taylor(
 
 def delta_dit(blocks: str, *, cached: int, every: int, switch: int) -> tuple[Cache, Cache]:
     """Δ-DiT: residual of the rear blocks while outlines form, of the front blocks while details do.
+
+    On our benchmark it loses to fewer steps: .0251 (.0182) for 6 of 8 blocks every third row.
 
     Parameters
     ----------
@@ -234,6 +247,8 @@ def centred(rows: int, count: int, *, center: float, power: float = 1.4) -> Sche
 
 def sada(*, warmup: int = 10, max_skip: int = 3) -> Cache:
     """SADA's step-wise part on flows: leave a row out while the velocity bends little, and continue it linearly.
+
+    On our benchmark it loses to fewer steps: .0185 (.0076).
 
     Parameters
     ----------

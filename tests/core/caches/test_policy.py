@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fewstep.core.caches import Cache, Every, Gate, Newton, Schedule, Stability, Window
+from fewstep.core.caches import Cache, Every, Gate, Newton, Scale, Schedule, Stability, Window
 from fewstep.core.caches.policy import Moment
 from fewstep.core.errors import UsageError
 
@@ -77,6 +77,8 @@ def test_bad_gates():
         Gate(0.1, warmup=0)
     with pytest.raises(UsageError, match=r"needs the predictor Reuse\(\)"):
         Cache("blocks", Gate(0.1, reduce="sample"), Newton(1))
+    with pytest.raises(UsageError, match="it takes no correction"):
+        Cache("blocks", Gate(0.1, reduce="sample"), correction=Scale({1: 0.5}))
 
 
 def test_stability_looks_at_the_bend_of_each_item():
