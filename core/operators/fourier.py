@@ -126,7 +126,7 @@ class Circulant(LinearOperator):
         return batch_of(self.spectrum, len(self.shape), "the spectrum of Circulant")
 
     @property
-    def H(self) -> LinearOperator:
+    def H(self) -> "Circulant":
         return self._with(self.spectrum.conj())
 
     @property

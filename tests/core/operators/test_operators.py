@@ -21,6 +21,7 @@ from fewstep.core.operators import (
     blur,
     compose,
 )
+from fewstep.core.operators.coils import CoilConvolution
 
 G = torch.Generator().manual_seed(2)
 
@@ -70,6 +71,39 @@ def test_sense_is_mask_fourier_coils():
     for coil in range(3):
         expected = Fourier((4, 5), (0, 1))(image * maps[coil]) * mask
         torch.testing.assert_close(kspace[:, coil], expected)
+
+
+@pytest.mark.parametrize("mask", [(5,), (4, 5), (1, 1, 5), (2, 1, 4, 5)], ids=str)
+def test_sense_normal_goes_from_coil_to_coil_or_takes_all_at_once(mask):
+    weights, x = randn(*mask), randn(2, 4, 5)
+    A = Diagonal(weights, (3, 4, 5)) @ Fourier((3, 4, 5), (-2, -1)) @ Coils(randn(3, 4, 5), (4, 5))
+    assert isinstance(A.N, CoilConvolution)
+    for way in (A.N, A.N._together, A.N._one_by_one):
+        torch.testing.assert_close(way(x), A.H(A(x)))
+
+
+def test_coils_that_differ_from_item_to_item_go_either_way():
+    A = Fourier((3, 4, 5), (-2, -1)) @ Coils(randn(2, 3, 4, 5), (4, 5))
+    N, x = CoilConvolution(A.parts[1], Circulant(torch.rand(2, 1, 5, generator=G), (0, 1), (4, 5))), randn(2, 4, 5)
+    torch.testing.assert_close(N._one_by_one(x), N._together(x))
+
+
+def test_large_items_go_from_coil_to_coil(monkeypatch):
+    A = Fourier((3, 4, 5), (-2, -1)) @ Coils(randn(3, 4, 5), (4, 5))
+    N = CoilConvolution(A.parts[1], Circulant(torch.ones(5), (0, 1), (4, 5)))
+    monkeypatch.setattr(CoilConvolution, "_together", None)
+    with pytest.raises(TypeError):
+        N(randn(1, 4, 5))
+    monkeypatch.setattr("fewstep.core.operators.coils.IN_CACHE", 3 * 20 * 16)
+    x = randn(1, 4, 5)
+    torch.testing.assert_close(N(x), A.N(x))
+
+
+def test_masks_that_differ_from_coil_to_coil_are_not_fused_wrongly():
+    x = randn(2, 4, 5)
+    A = Diagonal(randn(3, 4, 5), (3, 4, 5)) @ Fourier((3, 4, 5), (-2, -1)) @ Coils(randn(3, 4, 5), (4, 5))
+    assert not isinstance(A.N, CoilConvolution)
+    torch.testing.assert_close(A.N(x), A.H(A(x)))
 
 
 def test_products_flatten_and_drop_identities():
