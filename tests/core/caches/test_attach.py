@@ -256,3 +256,27 @@ def test_centred_rows():
     assert even.refresh == tuple(range(0, 50, 5))
     with pytest.raises(UsageError, match="1 <= count <= 50"):
         caches.centred(50, 51, center=15)
+
+
+def test_corrections_reach_predictions_and_only_those():
+    base = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.5, 2.0]])
+
+    class Moving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Identity()
+            self.inner.forward = lambda t: (t + 1) * base + t
+
+        def forward(self, x, t):
+            return x + self.inner(t)
+
+    net, x = Moving(), torch.zeros(2, 3)
+    feature = [(row + 1) * base + row for row in range(6)]
+    table = {("inner", row): caches.affine(feature[0], feature[row]) for row in range(6)}
+    exact = Cache(caches.outputs("inner"), caches.Every(6), correction=caches.Affine(table))
+    said, _ = walk(net, exact, x=x)
+    assert all(torch.allclose(each, feature[row], atol=1e-5) for row, each in enumerate(said))
+    half = Cache(caches.outputs("inner"), caches.Every(6), correction=caches.Scale(dict.fromkeys(range(6), 0.5)))
+    said, _ = walk(net, half, x=x)
+    assert torch.equal(said[0], base)
+    assert all(torch.equal(each, 0.5 * base) for each in said[1:])
