@@ -1,9 +1,10 @@
 """Linear operators on batches, with adjoints, normal operators, closed inverses where there are, and their laws."""
 
-from fewstep.core.operators.algebra import Adjoint, Composition, Scaled, Stack, Sum, compose
+from fewstep.core.operators.algebra import Adjoint, Scaled, Stack, Sum
 from fewstep.core.operators.base import LinearOperator
 from fewstep.core.operators.cg import Solution, conjugate_gradient
 from fewstep.core.operators.coils import Coils
+from fewstep.core.operators.composition import Composition, compose
 from fewstep.core.operators.fourier import Circulant, Fourier, blur
 from fewstep.core.operators.laws import adjoint_error, linearity_error, normal_error
 from fewstep.core.operators.matrix import Matrix

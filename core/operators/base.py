@@ -120,7 +120,7 @@ class LinearOperator(ABC):
         return dataclasses.replace(self, **{name: _moved(value, like) for name, value in fields.items()})
 
     def __matmul__(self, other: "LinearOperator") -> "LinearOperator":
-        from fewstep.core.operators.algebra import compose
+        from fewstep.core.operators.composition import compose
 
         return compose((self, other)) if isinstance(other, LinearOperator) else NotImplemented
 
