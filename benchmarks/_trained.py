@@ -111,3 +111,37 @@ def _law(net: Net, end: Tensor, kind: str, nfe: int, peer: tuple[str, float] | N
     name, value = peer or ("", None)
     values = (sliced(end, net.data), value)
     return row(f"{kind}, {net.name}", "sliced Wasserstein to data", values, name, (None, None), nfe, "float32")
+
+
+def voice(*, n: int = 12) -> Net:
+    """The voice that ships, saying one phrase, on the peers' table of noise levels.
+
+    The law is that of its own four-step speech: pieces of other phrases, as long as the phrase.
+    """
+    from fewstep.audio.api import TextToSpeech
+    from fewstep.audio.models.generate import generate
+    from fewstep.audio.text.frontend import phonemize
+    from fewstep.audio.text.symbols import INDEX
+    from fewstep.benchmarks.tts import TEACHER, phrase_list
+
+    made = TextToSpeech.load(TEACHER)
+    path = paths.vp_table(_image32.ALPHAS_CUMPROD)
+    phrases = sorted(phrase_list(), key=len)
+    conds = [
+        made.net.condition(torch.tensor([[INDEX[token] for token in phonemize(text).tokens]])) for text in phrases[:24]
+    ]
+    conds.sort(key=lambda cond: cond.frames.shape[-1])
+    frames = conds[0].frames.shape[-1]
+    spoken = torch.cat(
+        [generate(made.net, made.path, cond, steps=4, seed=i)[0][..., :frames] for i, cond in enumerate(conds[1:])]
+    )
+    projected, mask = made.net.prepare(conds[0])
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        told = made.path.inverse(path.lam(t)).clamp(max=1).to(x.dtype)
+        many = tuple(part.expand(len(x), -1, -1) for part in projected)
+        return made.net(x, told.expand(len(x)), (many, mask.expand(len(x), -1, -1)))
+
+    generator = torch.Generator().manual_seed(1)
+    x, others = torch.randn(2, n, *spoken.shape[1:], generator=generator)
+    return Net("kathleen-prodiff-teacher", denoise, path, x, others, spoken, solvers.default_for(spoken))

@@ -73,7 +73,8 @@ def plots(rows: list[dict[str, Any]], out: Path) -> None:
 def _of_trained(
     known: dict[str, Peer], quick: bool, data: Path | None, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
+    found = [] if quick else list(_trained.rows(_trained.voice(), known, quick=False, progress=tell))
     if data is None or not IMAGE_NET.exists():
-        tell(f"trained nets are left out: pass data= with photographs, and train {IMAGE_NET} with _image32")
-        return []
-    return list(_trained.rows(_trained.image32(IMAGE_NET, data), known, quick=quick, progress=tell))
+        tell(f"the image net is left out: pass data= with photographs, and train {IMAGE_NET} with _image32")
+        return found
+    return found + list(_trained.rows(_trained.image32(IMAGE_NET, data), known, quick=quick, progress=tell))

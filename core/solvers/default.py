@@ -3,7 +3,8 @@
     theta = theta_max u^power,     sigma = scale tan(theta),     G = F of EDM's (arXiv:2206.00364, eq. 7)
 
 Its two lengths are statistics of the data: `sigma_data`, the standard deviation over all components, and `scale`, half
-the standard deviation along the first principal component. `default_for` measures them, and `tune` calibrates them.
+the standard deviation along the first principal component, but at most three times `sigma_data`: where there are
+thousands of components the first one says little. `default_for` measures them, and `tune` calibrates them.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from fewstep.core.solvers.multistep import multistep
 from fewstep.core.solvers.tableau import Tableau
 from fewstep.core.times import theta
 
+_WIDEST = 3.0
 _HOW = "measure it with solvers.default_for(x0), calibrate it with solvers.tune, or read it from the model's card"
 
 
@@ -76,7 +78,8 @@ def default(
     sigma_data
         Standard deviation of the data over all components, in its unit.
     scale
-        Noise level around which the steps lie: half the standard deviation along the first principal component.
+        Noise level around which the steps lie: half the standard deviation along the first principal component, up to
+        three times `sigma_data`.
     power
         How much finer the steps grow towards the data.
     order
@@ -136,4 +139,5 @@ def default_for(x0: Tensor, *, power: float = 1.5, order: int = 2) -> Default:
     sigma_data = float(centred.abs().square().sum() / (len(rows) - 1) / rows.shape[1]) ** 0.5
     if not sigma_data > 0:
         raise UsageError("expected signals that differ from each other, got equal ones")
-    return default(sigma_data=sigma_data, scale=principal / 2, power=power, order=order)
+    scale = min(principal / 2, _WIDEST * sigma_data)
+    return default(sigma_data=sigma_data, scale=scale, power=power, order=order)

@@ -46,6 +46,13 @@ def test_lengths_are_measured_from_data(shape):
         assert found.scale == pytest.approx(float(torch.linalg.eigvalsh(covariance)[-1] ** 0.5) / 2)
 
 
+def test_the_scale_is_capped_where_one_component_of_very_many_dominates():
+    x0 = torch.randn(50, 4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x0 = x0 + 30 * torch.randn(50, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = solvers.default_for(x0)
+    assert found.scale == pytest.approx(3 * found.sigma_data)
+
+
 def test_complex_data_are_measured():
     x0 = torch.randn(2000, 2, dtype=torch.complex128, generator=torch.Generator().manual_seed(0)) * 3
     found = solvers.default_for(x0)
