@@ -5,7 +5,9 @@ SHELL := bash
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := audio,dev
+EXTRAS := audio,dev,bench
+# Compared with in tests and benchmarks; what it asks for itself (wandb, CLIP, ...) is not needed for that.
+PEER := k-diffusion==0.1.1.post1
 # Which tests run: MARKS='not gpu' takes the slow ones too.
 MARKS ?= not slow and not gpu
 
@@ -41,7 +43,9 @@ $(STAMP): pyproject.toml constraints.txt overrides.txt
 	links="$$(echo $${PIP_FIND_LINKS:-} | tr ' ' ',')"; \
 	if [ -n "$$links" ]; then export UV_FIND_LINKS="$$links"; else unset UV_FIND_LINKS; fi; \
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --python $(BIN)/python \
-	  -c constraints.txt --override overrides.txt -e '.[$(EXTRAS)]'
+	  -c constraints.txt --override overrides.txt -e '.[$(EXTRAS)]'; \
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps '$(PEER)' || \
+	  echo "$(PEER) could not be installed: comparisons with it are skipped"
 	touch $@
 
 clean:
