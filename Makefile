@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml constraints.txt overrides.txt
 	links="$$(echo $${PIP_FIND_LINKS:-} | tr ' ' ',')"; \
 	if [ -n "$$links" ]; then export UV_FIND_LINKS="$$links"; else unset UV_FIND_LINKS; fi; \
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --python $(BIN)/python \
-	  -c constraints.txt --override overrides.txt -e '.[$(EXTRAS)]'; \
+	  -c constraints.txt --override overrides.txt -e '.[$(EXTRAS)]'
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps '$(PEER)' || \
 	  echo "$(PEER) could not be installed: comparisons with it are skipped"
 	touch $@
