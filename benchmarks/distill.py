@@ -36,7 +36,7 @@ from fewstep.core.types import Denoise
 
 PATH = mixture.PATH
 SIGMA_DATA = (mixture.RADIUS**2 / 2 + mixture.STD**2) ** 0.5
-ITERATIONS, BATCH, EVALUATED = 3000, 512, 16384
+ITERATIONS, BATCH, EVALUATED, PAIRS = 3000, 512, 16384, 32768
 
 
 class Velocity(nn.Module):
@@ -158,7 +158,18 @@ class Judge:
     ) -> list[dict]:
         """Mean and spread over the seeds, and the cost."""
         measured = [self.measure(denoise, steps) for denoise in denoisers]
-        common = {"row": name, "steps": steps, "nfe": steps, "dtype": "float32", "device": "cpu", "seed": seeds[0]}
+        common = {
+            "row": name,
+            "peer": None,
+            "peer_value": None,
+            "target": None,
+            "ok": None,
+            "steps": steps,
+            "nfe": steps,
+            "dtype": "float32",
+            "device": "cpu",
+            "seed": seeds[0],
+        }
         out = []
         for k, metric in enumerate(("pair RMSE", "sliced W2")):
             values = [m[k] for m in measured]
@@ -231,8 +242,8 @@ def _items(kept: tuple[Tensor, Tensor] | None, generator: torch.Generator) -> It
     return Items(kept[1][index], eps=kept[0][index])
 
 
-def _pairs(seed: int, n: int = 32768, steps: int = 32) -> tuple[Tensor, Tensor]:
-    z = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed + 100))
+def _pairs(seed: int, steps: int = 32) -> tuple[Tensor, Tensor]:
+    z = torch.randn(PAIRS, 2, generator=torch.Generator().manual_seed(seed + 100))
     grid = times.uniform(PATH, steps)
     return z, sample(
         mixture.teacher, PATH, times=grid, solver=solvers.multistep(2, "trig", sigma_data=SIGMA_DATA), x=z

@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from fewstep.core.build import TARGET, did_you_mean
 from fewstep.core.check import UNKNOWN, ConfigError, Problem, against, targets
@@ -240,6 +240,8 @@ def _plain(node: Any, key: str, problems: list[Problem]) -> Any:
 def _value(node: Any, name: Any, key: str, problems: list[Problem]) -> Any:
     try:
         return _plain(node[name], key, problems)
+    except InterpolationToMissingValueError:
+        return UNKNOWN  # the key that it refers to is reported
     except OmegaConfBaseException as error:
         missing = OmegaConf.is_missing(node, name)
         problems.append(Problem(key, "has no value yet: give one" if missing else str(error).splitlines()[0]))

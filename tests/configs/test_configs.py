@@ -23,6 +23,12 @@ def test_experiments_have_no_mistakes(experiment, command):
     assert [str(problem) for problem in problems if "has no value yet" not in problem.message] == []
 
 
+def test_a_value_that_is_used_elsewhere_is_missed_once():
+    (problem,) = check(compose_config("fit", ["experiment=distill/consistency"]))
+    assert problem.key == "teacher"
+    assert "has no value yet" in problem.message
+
+
 @pytest.mark.parametrize("group", sorted(d.name for d in CONFIGS.iterdir() if d.is_dir() and d.name[0] != "_"))
 def test_no_group_is_empty(group):
     assert list((CONFIGS / group).rglob("*.yaml"))
