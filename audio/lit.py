@@ -18,10 +18,10 @@ from fewstep.audio.models.condition import Condition, Prosody
 from fewstep.audio.models.generate import generate
 from fewstep.audio.models.prodiff import ProDiff
 from fewstep.audio.models.tts_losses import duration_losses, masked_mean, mel_losses, prosody_losses
+from fewstep.audio.voice import load_voice
 from fewstep.core import checkpoint, hub, paths, times
 from fewstep.core.distill.progressive import progressive_target
 from fewstep.core.distill.segment import jump
-from fewstep.core.errors import UsageError
 
 
 class VocoderModule(lightning.LightningModule):
@@ -129,20 +129,6 @@ class VocoderModule(lightning.LightningModule):
         """Write the averaged generator as `model.safetensors` and `config.yaml` into `folder`."""
         model = {"_target_": "fewstep.audio.models.vocos.Vocos", **self.generator.config()}
         checkpoint.export(folder, self.ema.module, {"kind": "vocoder", "model": model})
-
-
-def load_voice(name: str) -> tuple[ProDiff, tuple[float, float]]:
-    """The net of a voice (a name that ships, a folder or a hub id) and the betas of its path.
-
-    Raises
-    ------
-    UsageError
-        If it is no ProDiff.
-    """
-    net, config = checkpoint.load(hub.resolve(name, kind="tts"), kind="tts")
-    if not isinstance(net, ProDiff):
-        raise UsageError(f"{name}: expected a ProDiff voice to train on from, got {type(net).__name__}")
-    return net, (config["path"]["beta_min"], config["path"]["beta_max"])
 
 
 class AcousticModule(lightning.LightningModule):

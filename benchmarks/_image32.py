@@ -114,8 +114,9 @@ def load(file: Path) -> UNet:
 def train(images: list[Tensor], out: Path, minutes: float, *, width: int = 48, batch: int = 32) -> None:
     """Adam with a cosine over wall time; the weights' running mean goes to `out` in half precision now and then."""
     generator = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)
-    net, path = UNet(width), paths.vp_table(ALPHAS_CUMPROD)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net, path = UNet(width), paths.vp_table(ALPHAS_CUMPROD)
     mean = deepcopy(net)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     begin, losses, step = time.monotonic(), 0.0, 0
