@@ -5,7 +5,7 @@ SHELL := bash
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := audio,dev,bench
+EXTRAS := audio,mri,fastmri,monai,twix,nufft,lora,dev,bench
 # Compared with in tests and benchmarks; what it asks for itself (wandb, CLIP, ...) is not needed for that.
 PEER := k-diffusion==0.1.1.post1
 # Which tests run: MARKS='not gpu' takes the slow ones too.
