@@ -135,6 +135,7 @@ class AcousticModule(lightning.LightningModule):
     """Shared by ProDiff's teacher and student: batches to conditions, averaged weights, rates, validation, export."""
 
     shift: float = 1.0
+    warmup: int = 100
 
     def __init__(
         self,
@@ -158,9 +159,14 @@ class AcousticModule(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    @property
+    def voice(self) -> ProDiff:
+        """The averaged ProDiff."""
+        return self.ema.module
+
     def _rate(self, step: int) -> float:
         decay = 0.5 * (1 + math.cos(math.pi * min(step / self.total_steps, 1.0)))
-        return min(1.0, (step + 1) / 100) * max(decay, 0.02)
+        return min(1.0, (step + 1) / self.warmup) * max(decay, 0.02)
 
     def _generator(self, index: int) -> torch.Generator:
         """Noise and times of a step depend on the seed and the step alone, so that a resumed run repeats them."""
@@ -186,7 +192,7 @@ class AcousticModule(lightning.LightningModule):
         self._measure(batch, "test")
 
     def _measure(self, batch: dict[str, Tensor], prefix: str) -> None:
-        target = self.ema.module.normalise(batch["mel"])
+        target = self.voice.normalise(batch["mel"])
         for steps in (1, 2, 4):
             x0 = self._generate(batch, steps)
             self.log(f"{prefix}/l1_{steps}", masked_mean((x0 - target).abs(), batch["frame_mask"]), prog_bar=True)
@@ -194,7 +200,7 @@ class AcousticModule(lightning.LightningModule):
     def predict_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Log-mels [B, n_mels, T] of the held-out phrases with their recorded prosody, zero where padded."""
         x0 = self._generate(batch, self.export_settings()["steps"])
-        return self.ema.module.denormalise(x0) * batch["frame_mask"]
+        return self.voice.denormalise(x0) * batch["frame_mask"]
 
     def _generate(self, batch: dict[str, Tensor], steps: int) -> Tensor:
         net = self.ema.module
@@ -358,18 +364,8 @@ class ProDiffStudentModule(AcousticModule):
         return loss
 
     def _condition(self, batch: dict[str, Tensor], draws: Tensor) -> Condition:
-        """What the net is told: recorded prosody, or, where a draw falls below `own_prosody`, predicted."""
-        recorded, tokens = self._prosody(self.teacher, batch), batch["tokens"]
-        said = self.teacher.condition(tokens, recorded)
-        if not self.own_prosody:
-            return said
-        own = (draws < self.own_prosody)[:, None]
-        voiced = (said.voiced > 0).to(said.pitch.dtype)
-        contour = Prosody(recorded.durations, said.pitch, voiced, recorded.energy)
-        energy = self.teacher.condition(tokens, contour).energy
-        pairs = ((said.pitch, recorded.pitch), (voiced, recorded.voiced), (energy, recorded.energy))
-        mixed = (torch.where(own, ours, theirs) for ours, theirs in pairs)
-        return self.teacher.condition(tokens, Prosody(recorded.durations, *mixed))
+        recorded = self._prosody(self.teacher, batch)
+        return mixed_condition(self.teacher, recorded, batch["tokens"], draws, self.own_prosody)
 
     def _roll(self, x0: Tensor, eps: Tensor, number: Tensor, cond: Condition) -> Tensor:
         """States at times number / steps, reached from the prior by the student's own DDIM steps."""
@@ -387,3 +383,16 @@ class ProDiffStudentModule(AcousticModule):
 
     def export_settings(self) -> dict:
         return self._path_config() | {"steps": self.steps, "shift": self.shift}
+
+
+def mixed_condition(net: ProDiff, recorded: Prosody, tokens: Tensor, draws: Tensor, own_prosody: float) -> Condition:
+    """What the net is told: recorded prosody; where a draw [B] is below `own_prosody`, predicted pitch and energy."""
+    said = net.condition(tokens, recorded)
+    if not own_prosody:
+        return said
+    own = (draws < own_prosody)[:, None]
+    voiced = (said.voiced > 0).to(said.pitch.dtype)
+    energy = net.condition(tokens, Prosody(recorded.durations, said.pitch, voiced, recorded.energy)).energy
+    pairs = ((said.pitch, recorded.pitch), (voiced, recorded.voiced), (energy, recorded.energy))
+    mixed = (torch.where(own, ours, theirs) for ours, theirs in pairs)
+    return net.condition(tokens, Prosody(recorded.durations, *mixed))

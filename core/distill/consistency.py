@@ -183,8 +183,9 @@ class Consistency:
         x = path.sample(items.x0, items.noise(generator), t, items.y)
         student, target = (self.read(net, path, items.y) for net in (nets.student, nets.target))
         return consistency_distillation(
-            student, target, nets.teacher, path, x, t, r, y=items.y, step=self.step, distance=self.distance
-        )
+            student, target, nets.teacher, path, x, t, r, y=items.y, step=self.step,
+            distance=items.measured(self.distance),
+        )  # fmt: skip
 
     def read(self, denoise: Denoise, path: AffinePath, y: Tensor | None = None) -> Denoise:
         """The student's answer, with its boundary, as it is to be sampled."""
@@ -192,8 +193,64 @@ class Consistency:
 
     def grid(self, path: AffinePath) -> Tensor:
         """Decreasing times [steps + 1], from t_max to t_min."""
-        ends = path.lam(torch.tensor([path.t_max, path.t_min], dtype=torch.float64))
-        theta = torch.atan(torch.exp(-ends) / self.sigma_data)
-        even = torch.linspace(0, 1, self.steps + 1, dtype=torch.float64)
-        inner = path.inverse(-torch.log(self.sigma_data * torch.tan(theta[0] + even[1:-1] * (theta[1] - theta[0]))))
-        return torch.cat([inner.new_tensor([path.t_max]), inner, inner.new_tensor([path.t_min])])
+        return even_angles(path, self.steps, self.sigma_data)
+
+
+@dataclass(frozen=True)
+class ConsistencyTraining:
+    """Consistency training, without a teacher's trajectory: the student starts from the teacher's weights at most.
+
+    Parameters
+    ----------
+    sigma_data
+        Standard deviation of the data.
+    total
+        Iterations of the training, over which the grid is refined; past them it stays as it is.
+    first, last
+        Steps of the grid at the beginning and at the end, doubled in between (`steps_at`).
+    distance
+        See `fewstep.core.distill.distance`.
+
+    References
+    ----------
+    Song & Dhariwal 2023, arXiv:2310.14189: the target is the student itself (`target_decay` 0), pseudo-Huber distance,
+    weight 1 / (theta_t - theta_r) in the angle of the grid, relative to the mean of the batch.
+    """
+
+    sigma_data: float
+    total: int
+    first: int = 10
+    last: int = 160
+    distance: distances.Distance = distances.pseudo_huber
+    pairs: ClassVar[bool] = False
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        steps = steps_at(items.iteration, self.total, first=self.first, last=self.last)
+        grid = even_angles(path, steps, self.sigma_data)
+        t, r = neighbours(grid, len(items.x0), generator, items.x0.device)
+        student, target = (self.read(net, path, items.y) for net in (nets.student, nets.target))
+        losses = consistency_training(
+            student, target, path, items.x0, items.noise(generator), t, r, y=items.y,
+            distance=items.measured(self.distance),
+        )  # fmt: skip
+        gap = _angle(path, t, self.sigma_data) - _angle(path, r, self.sigma_data)
+        weight = 1 / gap.clamp(min=1e-6)
+        return (weight / weight.mean()).to(losses.dtype) * losses
+
+    def read(self, denoise: Denoise, path: AffinePath, y: Tensor | None = None) -> Denoise:
+        """The student's answer, with its boundary, as it is to be sampled."""
+        return bounded(denoise, path, sigma_data=self.sigma_data, y=y)
+
+
+def even_angles(path: AffinePath, steps: int, sigma_data: float) -> Tensor:
+    """Times [steps + 1] from t_max to t_min, even in theta = atan(s / (a sigma_data))."""
+    ends = torch.tensor([path.t_max, path.t_min], dtype=torch.float64)
+    theta = _angle(path, ends, sigma_data)
+    even = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    inner = path.inverse(-torch.log(sigma_data * torch.tan(theta[0] + even[1:-1] * (theta[1] - theta[0]))))
+    return torch.cat([ends[:1], inner, ends[1:]])
+
+
+def _angle(path: AffinePath, t: Tensor, sigma_data: float) -> Tensor:
+    return torch.atan(torch.exp(-path.lam(t)) / sigma_data)

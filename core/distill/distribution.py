@@ -15,13 +15,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fewstep.core.distill.distance import mean, mse
 from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.core.types import Denoise
 
 
-def gradient(x0: Tensor, real: Tensor, fake: Tensor, *, normalise: bool = True) -> Tensor:
+def gradient(x0: Tensor, real: Tensor, fake: Tensor, *, normalise: bool = True, mask: Tensor | None = None) -> Tensor:
     """Where not to go, [batch, ...]; 0 where both denoisers agree, and where it is not finite.
 
     Parameters
@@ -32,6 +33,8 @@ def gradient(x0: Tensor, real: Tensor, fake: Tensor, *, normalise: bool = True) 
         Both denoisers' answers at the same noisy version of `x0`.
     normalise
         Divide by the item's mean |x0 − real| (eq. 8).
+    mask
+        What is not padding, broadcast to `x0`.
 
     Returns
     -------
@@ -41,7 +44,7 @@ def gradient(x0: Tensor, real: Tensor, fake: Tensor, *, normalise: bool = True) 
     with torch.no_grad():
         away = fake - real
         if normalise:
-            size = (x0 - real).abs().flatten(1).mean(dim=1).clamp_min(1e-8)
+            size = mean((x0 - real).abs(), mask).clamp_min(1e-8)
             away = away / size.reshape(-1, *[1] * (x0.ndim - 1))
         return away.nan_to_num(0.0, 0.0, 0.0)
 
@@ -56,6 +59,7 @@ def distribution_matching(
     *,
     y: Tensor | None = None,
     normalise: bool = True,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """The generator's loss, [batch].
 
@@ -73,7 +77,7 @@ def distribution_matching(
         [batch]; the paper draws it from [0.02, 0.98] t_max.
     y
         Degraded end, shaped like `x0`; None is 0.
-    normalise
+    normalise, mask
         See `gradient`.
 
     Returns
@@ -83,8 +87,8 @@ def distribution_matching(
     """
     with torch.no_grad():
         x = path.sample(x0, eps, t, y)
-        away = gradient(x0, real(x, t), fake(x, t), normalise=normalise)
-    return 0.5 * (x0 - (x0 - away).detach()).abs().square().flatten(1).mean(dim=1)
+        away = gradient(x0, real(x, t), fake(x, t), normalise=normalise, mask=mask)
+    return 0.5 * mse(x0, x0 - away, mask)
 
 
 def denoising(
@@ -96,12 +100,13 @@ def denoising(
     *,
     y: Tensor | None = None,
     snr_limit: float = 5.0,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """The fake denoiser's loss on the generator's samples, min(SNR, limit)-weighted x0 regression, [batch].
 
     Parameters
     ----------
-    fake, path, eps, t, y
+    fake, path, eps, t, y, mask
         As in `distribution_matching`.
     x0
         The generator's samples; their gradient is cut.
@@ -115,8 +120,7 @@ def denoising(
     """
     x0 = x0.detach()
     weight = (2 * path.lam(t)).exp().clamp(1.0, snr_limit).to(x0.real.dtype)
-    errors = (fake(path.sample(x0, eps, t, y), t) - x0).abs().square()
-    return weight * errors.flatten(1).mean(dim=1)
+    return weight * mse(fake(path.sample(x0, eps, t, y), t), x0, mask)
 
 
 def backtrack(iteration: int, *, stages: int, every: int) -> int:
@@ -154,7 +158,7 @@ class DistributionMatching:
         x0, t = self._sample(nets, path, items, generator), self._times(path, items, generator)
         eps = items.noise(generator)
         return distribution_matching(
-            x0, nets.teacher, nets.of_student(), path, eps, t, y=items.y, normalise=self.normalise
+            x0, nets.teacher, nets.of_student(), path, eps, t, y=items.y, normalise=self.normalise, mask=items.mask
         )
 
     def fake_loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
@@ -162,7 +166,7 @@ class DistributionMatching:
         with torch.no_grad():
             x0 = self._sample(nets, path, items, generator)
         t = items.uniform(generator, path.t_min, path.t_max)
-        return denoising(nets.of_student(), x0, path, items.noise(generator), t, y=items.y)
+        return denoising(nets.of_student(), x0, path, items.noise(generator), t, y=items.y, mask=items.mask)
 
     def _sample(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         t = torch.full((len(items.x0),), path.t_max, device=items.x0.device)

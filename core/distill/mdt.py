@@ -206,7 +206,7 @@ class MarginalData:
         options: dict[str, Any] = {
             "differentiate": lambda phi, x, t, v: finite_difference(phi, x, t, v, dt=self.dt),
             "normalise": self.normalise,
-            "distance": self.distance,
+            "distance": items.measured(self.distance),
         }
         x = path.sample(items.x0, noise, t)
         total = self.matching * velocity_matching(phi, teacher, x, t, **options)

@@ -9,6 +9,7 @@ single DDIM step from (x_t, t) to t'' lands on the same x'':
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fewstep.core.distill import distance as distances
-from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.distill.recipe import Items, Nets, grid
 from fewstep.core.distill.segment import ddim
 from fewstep.core.paths import AffinePath
 from fewstep.core.types import Denoise
@@ -68,6 +69,8 @@ class Progressive:
     ----------
     steps
         Of the student.
+    times
+        Its falling times [steps + 1], the teacher takes their middles as well; default even ones.
     snr_limit
         The loss is weighted by max(SNR, 1), clipped here ("truncated SNR", arXiv:2202.00512, §4).
     distance
@@ -75,15 +78,22 @@ class Progressive:
     """
 
     steps: int
+    times: Sequence[float] | None = None
     snr_limit: float = 5.0
     distance: distances.Distance = distances.mse
     pairs: ClassVar[bool] = False
 
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""
-        number = torch.randint(1, self.steps + 1, (len(items.x0),), generator=generator).to(items.x0.device)
-        t, middle, end = (path.t_max * (number - done) / self.steps for done in (0, 0.5, 1))
+        times = self.grid(path)
+        number = torch.randint(self.steps, (len(items.x0),), generator=generator)
+        t, end = (times[index].to(items.x0.device) for index in (number, number + 1))
+        middle = (t + end) / 2
         x = path.sample(items.x0, items.noise(generator), t, items.y)
         target = progressive_target(nets.teacher, path, x, t, middle, end, items.y)
         weight = (2 * path.lam(t)).exp().clamp(1.0, self.snr_limit)
-        return weight * self.distance(nets.student(x, t), target)
+        return weight * items.measured(self.distance)(nets.student(x, t), target)
+
+    def grid(self, path: AffinePath) -> Tensor:
+        """The student's times."""
+        return grid(path, self.steps, self.times)

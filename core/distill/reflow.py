@@ -104,6 +104,7 @@ def reflow(
     t: Tensor,
     *,
     y: Tensor | None = None,
+    limit: float | None = None,
     distance: distances.Distance = distances.mse,
 ) -> Tensor:
     """Velocity error on the straight way of a pair, [batch]; in terms of x0 it is |a' − a s'/s| |x0_hat − x0|.
@@ -116,6 +117,8 @@ def reflow(
         As in `pair_distance`.
     t
         Times in (0, t_max], [batch].
+    limit
+        Largest weight of an error in x0; needed on paths whose speed is not bounded at the data (vp).
 
     Returns
     -------
@@ -124,21 +127,31 @@ def reflow(
     """
     a, _, s = path.broadcast(path.coefficients(t), x0)
     da, _, ds = path.broadcast(path.derivatives(t), x0)
-    speed = (da - a * ds / s).abs()
+    speed = (da - a * ds / s).abs().clamp(max=limit)
     return distance(speed * student(path.sample(x0, eps, t, y), t), speed * x0)
 
 
 @dataclass(frozen=True)
 class Reflow:
-    """Train on the straight ways of the teacher's pairs."""
+    """Train on the straight ways of the teacher's pairs.
 
+    Parameters
+    ----------
+    limit
+        See `reflow`.
+    distance
+        See `fewstep.core.distill.distance`.
+    """
+
+    limit: float | None = None
     distance: distances.Distance = distances.mse
     pairs: ClassVar[bool] = True
 
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""
         t = items.uniform(generator, path.t_min, path.t_max)
-        return reflow(nets.student, path, items.carried(), items.x0, t, y=items.y, distance=self.distance)
+        distance = items.measured(self.distance)
+        return reflow(nets.student, path, items.carried(), items.x0, t, y=items.y, limit=self.limit, distance=distance)
 
 
 @dataclass(frozen=True)
@@ -150,4 +163,5 @@ class PairDistillation:
 
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""
-        return pair_distance(nets.student, path, items.carried(), items.x0, y=items.y, distance=self.distance)
+        distance = items.measured(self.distance)
+        return pair_distance(nets.student, path, items.carried(), items.x0, y=items.y, distance=distance)
