@@ -64,7 +64,7 @@ def find_acs(mask: Tensor, shape: tuple[int, int]) -> Region:
     Returns
     -------
     Region
-        That with most of 24 x 24 in it, then the largest.
+        That with most lines along its shorter side, up to 24, then the largest.
 
     Raises
     ------
@@ -73,19 +73,18 @@ def find_acs(mask: Tensor, shape: tuple[int, int]) -> Region:
     """
     sampled = mask if mask.ndim == 2 else mask.all(0)
     sampled = sampled.expand(shape)
-    middle = shape[0] // 2
+    middle = shape[1] // 2
+    rows = _run(sampled[:, middle], shape[0] // 2)
     best, found = (0, 0), None
-    above = below = sampled[middle]
-    top, bottom = middle, middle + 1
-    while (run := _run(above & below, shape[1] // 2)) is not None:
-        height, width = bottom - top, run[1] - run[0]
-        score = min(height, ENOUGH) * min(width, ENOUGH), height * width
-        if score > best:
-            best, found = score, Region((top, bottom), run)
-        grown = _grown(sampled, above, below, top, bottom)
-        if grown is None:
-            break
-        above, below, top, bottom = grown
+    if rows is not None:
+        top, bottom = shape[0] // 2, shape[0] // 2 + 1
+        common: Tensor | None = sampled[top]
+        while common is not None and (run := _run(common, middle)) is not None:
+            height, width = bottom - top, run[1] - run[0]
+            score = min(height, width, ENOUGH), height * width
+            if score > best:
+                best, found = score, Region((top, bottom), run)
+            common, top, bottom = _grown(sampled, common, rows, top, bottom)
     if found is None or found.lines < LEAST:
         raise UsageError(
             f"expected a fully sampled centre of k-space to estimate coil maps from, found "
@@ -95,21 +94,16 @@ def find_acs(mask: Tensor, shape: tuple[int, int]) -> Region:
 
 
 def _grown(
-    sampled: Tensor, above: Tensor, below: Tensor, top: int, bottom: int
-) -> tuple[Tensor, Tensor, int, int] | None:
-    """One row more on each side where there is one that has samples at the centre; None if there is none."""
-    middle = sampled.shape[1] // 2
-    up = top > 0 and bool(sampled[top - 1, middle])
-    down = bottom < sampled.shape[0] and bool(sampled[bottom, middle])
-    if not up and not down:
-        return None
-    if up:
-        top -= 1
-        above = above & sampled[top]
-    if down:
-        below = below & sampled[bottom]
-        bottom += 1
-    return above, below, top, bottom
+    sampled: Tensor, common: Tensor, rows: tuple[int, int], top: int, bottom: int
+) -> tuple[Tensor | None, int, int]:
+    """A row more on one side or on both, whichever leaves the longest run; None if there is none left in `rows`."""
+    options = []
+    for up, down in ((1, 1), (1, 0), (0, 1)):
+        if top - up >= rows[0] and bottom + down <= rows[1]:
+            both = common & sampled[top - up] & sampled[bottom + down - 1]
+            run = _run(both, sampled.shape[1] // 2)
+            options.append((run[1] - run[0] if run else 0, up + down, both, top - up, bottom + down))
+    return max(options, key=lambda option: option[:2])[2:] if options else (None, top, bottom)
 
 
 def _run(row: Tensor, middle: int) -> tuple[int, int] | None:

@@ -127,7 +127,7 @@ def estimate_maps(
 
 
 def kernel_for(region: Region) -> tuple[int, int] | None:
-    """ESPIRiT's kernel for a calibration region, at most 1/2.5 of it but at least 2; None if the region is too small."""
+    """ESPIRiT's kernel for a calibration region, at most 1/2.5 of it but at least 2; None for too small a region."""
     rows, columns = (max(SMALLEST, min(LARGEST, int(size / 2.5))) for size in region.size)
     return (rows, columns) if region.lines >= FEWEST and max(rows, columns) > SMALLEST else None
 
