@@ -1,4 +1,4 @@
-"""Random smooth fields, complex phase and soft edges that the generators of pictures are made of; numpy, one plane each.
+"""Random smooth fields, complex phase and soft edges that generated pictures are made of; numpy, one plane each.
 
 A smooth field is a coarse grid of N(0, 1) numbers, enlarged by cubic splines to unit standard deviation.
 """

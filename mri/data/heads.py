@@ -23,7 +23,7 @@ _T1 = {"csf": 0.15, "grey": 0.5, "white": 0.8, "bone": 0.05, "marrow": 0.7, "sca
 
 @dataclass(frozen=True)
 class Atlas:
-    """Tissue maps on one grid of 1 mm: grey and white matter and brain in [0, 1], detail of T1, mm outside the brain."""
+    """Tissue maps on a grid of 1 mm: grey and white matter and brain in [0, 1], detail of T1, mm from the brain."""
 
     grey: Array
     white: Array

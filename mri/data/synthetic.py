@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +109,3 @@ def is_stored(folder: Path, facts: dict) -> bool:
         return False
     found = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return all(found.get(name) == value for name, value in facts.items())
-
-
-def stream(slices: SyntheticSlices, first: int, count: int) -> Iterator[Tensor]:
-    """Slices first to first + count − 1."""
-    return (slices[i] for i in range(first, first + count))

@@ -1,0 +1,228 @@
+"""Diffusion methods: `sample(consistent(denoise, A, y), path, ...)` of the core, started from the CG-SENSE image.
+
+    x = x_sense + sigma_start n;    x0 = consistent(denoise)(x, sigma);    x' = x0 + sigma' (carry e + fresh n)
+
+with e = (x − x0)/sigma. What differs is how x0 is made consistent. Starting in the middle of the path is CCDF's (Chung
+et al. 2022, arXiv:2112.05146).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fewstep.core import consistency, rng, times
+from fewstep.core.errors import UsageError
+from fewstep.core.pretrained import Pretrained
+from fewstep.core.sample import sample
+from fewstep.core.solvers.first_order import FirstOrder
+from fewstep.core.types import Denoise
+from fewstep.mri.methods.base import Method, sample_seeds
+from fewstep.mri.problem import Slice
+
+QUIET = 1e-3
+"""Least noise that a measurement is taken to have, in units of the slice: rounding, and what A leaves out."""
+
+SIGMA_DATA = 0.3
+"""Standard deviation of slices, real and imaginary part together."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A noise rule: the same part of fresh noise in every step (DDS's eta; DiffPIR's sqrt(zeta))."""
+
+    eta: float
+
+    def __call__(self, h: float, s_p: float, s_n: float) -> tuple[float, float]:
+        """(carry, fresh) of one step."""
+        return math.sqrt(1 - self.eta**2), self.eta
+
+
+@dataclass(frozen=True)
+class Diffusion(Method):
+    """Options that all of them have.
+
+    Parameters
+    ----------
+    prior
+        A model of complex slices.
+    steps
+        Network calls per sample.
+    samples
+        Samples of the posterior; the image is their mean.
+    start
+        sigma of the first step, in units of the slice (its 99.5th percentile is 0.92); at `prior.path.t_max` nothing of
+        the CG-SENSE image is used.
+    last
+        sigma of the last step.
+    eta
+        Part of fresh noise in each step, in [0, 1].
+    inflate
+        The measurement's noise is taken to be so many times what it is, for the errors of the coil maps.
+
+    Raises
+    ------
+    UsageError
+        If an option is not as described.
+    """
+
+    prior: Pretrained
+    steps: int = 8
+    samples: int = 4
+    start: float = 0.3
+    last: float = 0.02
+    eta: float = 0.85
+    inflate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.samples < 1:
+            raise UsageError(f"expected steps and samples of at least 1, got {self.steps} and {self.samples}")
+        if not 0 < self.last <= self.start or not 0 <= self.eta <= 1 or not self.inflate > 0:
+            raise UsageError(
+                f"expected 0 < last <= start, eta in [0, 1] and inflate > 0, got last={self.last}, "
+                f"start={self.start}, eta={self.eta}, inflate={self.inflate}"
+            )
+
+    @property
+    def draws(self) -> bool:
+        """These are samples."""
+        return True
+
+    @abstractmethod
+    def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
+        """The denoiser, made to agree with what was measured."""
+
+    def denoise(self, one: Slice) -> Denoise:
+        """The plain denoiser of a slice."""
+        return self.prior.denoise()
+
+    def noise(self, one: Slice) -> float:
+        """The measurement's noise as it is believed, in units of the slice."""
+        return max(QUIET, self.inflate * one.problem.noise_std)
+
+    def solve(self, one: Slice, seed: int) -> tuple[Tensor, int]:
+        """Samples, [sample, y, x]."""
+        path = self.prior.path
+        grid = self._grid()
+        shape = (self.samples, *one.sense.shape[1:])
+        noise = rng.normal(shape, rng.seeded([s + 500 for s in sample_seeds(seed, self.samples)]), one.sense.dtype)
+        x = path.prior(noise.to(one.sense.device), x0_guess=self._guess(one).expand(shape), t=float(grid[0]))
+        result = sample(
+            self.consistent(self.denoise(one), one),
+            path,
+            times=grid,
+            solver=FirstOrder(Share(self.eta), f"share(eta={self.eta})"),
+            x=x,
+            seeds=sample_seeds(seed, self.samples),
+        )
+        return result.x, result.nfe
+
+    def _guess(self, one: Slice) -> Tensor:
+        return one.sense
+
+    def _grid(self) -> Tensor:
+        path = self.prior.path
+        start = min(self.start, path.t_max)
+        if self.steps == 1:
+            return torch.tensor([start, 0.0], dtype=torch.float64)
+        return times.karras(path, self.steps, start=start, end=min(self.last, 0.99 * start))
+
+
+@dataclass(frozen=True)
+class DDS(Diffusion):
+    """Decomposed diffusion sampling, the few-step default: some conjugate gradients from the denoiser's answer.
+
+    Parameters
+    ----------
+    iterations
+        Of conjugate gradients.
+    floor
+        Least standard deviation of the denoiser's error.
+
+    References
+    ----------
+    Chung et al. 2024, arXiv:2303.05754; the weight is calibrated, see `fewstep.core.consistency.dds`.
+    """
+
+    iterations: int = 10
+    floor: float = 0.03
+
+    def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
+        """As in the base class."""
+        A, y = one.problem.A, one.problem.kspace
+        return consistency.dds(
+            denoise,
+            A,
+            y,
+            self.prior.path,
+            sigma_y=self.noise(one),
+            sigma_data=SIGMA_DATA,
+            floor=self.floor,
+            iterations=self.iterations,
+        )
+
+
+@dataclass(frozen=True)
+class DiffPIR(Diffusion):
+    """The proximal step of Zhu et al. 2023, arXiv:2305.08995, solved to convergence.
+
+    Parameters
+    ----------
+    weight
+        lambda of the paper: trust in the denoiser.
+    iterations
+        Of conjugate gradients, at most.
+    """
+
+    weight: float = 1.0
+    iterations: int = 30
+
+    def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
+        """As in the base class."""
+        sigma = math.sqrt(self.weight) * self.noise(one)
+        options = {"iterations": self.iterations, "tolerance": 1e-4}
+        return consistency.prox(denoise, one.problem.A, one.problem.kspace, self.prior.path, sigma_y=sigma, **options)
+
+
+@dataclass(frozen=True)
+class DDNM(Diffusion):
+    """Hard projection in every step (Wang et al. 2023, arXiv:2212.00490); POCS for one coil on a Cartesian grid.
+
+    Parameters
+    ----------
+    iterations
+        Of conjugate gradients for the pseudo-inverse.
+    """
+
+    iterations: int = 30
+
+    def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
+        """As in the base class."""
+        options = {"iterations": self.iterations, "tolerance": 1e-6}
+        return consistency.project(denoise, one.problem.A, one.problem.kspace, self.prior.path, **options)
+
+
+@dataclass(frozen=True)
+class DPS(Diffusion):
+    """Diffusion posterior sampling, gradients through the net (Chung et al. 2023, arXiv:2209.14687).
+
+    Parameters
+    ----------
+    zeta
+        Length of the gradient's move.
+    """
+
+    steps: int = 100
+    samples: int = 1
+    start: float = 20.0
+    last: float = 0.005
+    eta: float = 0.7
+    zeta: float = 20.0
+
+    def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
+        """As in the base class."""
+        return consistency.dps(denoise, one.problem.A, one.problem.kspace, self.prior.path, zeta=self.zeta)
