@@ -1,12 +1,12 @@
 """MRI reconstruction in a few network calls: from the files of scanners to DICOM."""
 
-__all__ = ["Reconstruction", "Reconstructor", "Scan", "read"]
+__all__ = ["Reconstruction", "Reconstructor", "Scan", "read_scans"]
 
 _HOMES = {
     "Reconstruction": "fewstep.mri.api",
     "Reconstructor": "fewstep.mri.api",
     "Scan": "fewstep.mri.scan",
-    "read": "fewstep.mri.read",
+    "read_scans": "fewstep.mri.read",
 }
 
 

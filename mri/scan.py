@@ -1,4 +1,4 @@
-"""One scan as it came from a file: k-space, what of it was acquired, where it lies in the patient, what the file says."""
+"""A scan as it came from a file: k-space, what of it was acquired, where it lies in the patient, what the file says."""
 
 from __future__ import annotations
 
