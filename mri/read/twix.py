@@ -82,7 +82,8 @@ def _scan(
             kspace, level = combine(whitening(torch.from_numpy(noise[alive])), kspace), 1.0
         except UsageError as error:
             notes.append(f"its noise scan cannot be used ({error})")
-    rows = kspace.shape[-2] // 2
+    factor = number(twix["hdr"]["Dicom"].get("flReadoutOSFactor")) or 2.0
+    rows = round(kspace.shape[-2] / max(1.0, factor))
     kspace = remove_oversampling(kspace, rows)
     mask = mask.any(-2, keepdim=True).expand(-1, rows, -1)
     kspace = kspace * mask.unsqueeze(1)
