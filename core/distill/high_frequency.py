@@ -3,14 +3,19 @@
     loss = D(answer, target) + weight · D(highpass answer, highpass target)
 
 The paper's spatial distance is perceptual; any distance may be given. Only low-rank adapters are trained there (see
-the experiment's `adapter`).
+`fewstep.core.distill.lora`).
 """
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fewstep.core.distill import distance as distances
+from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.errors import UsageError
+from fewstep.core.paths import AffinePath
 
 
 def highpass(x: Tensor, *, cutoff: float = 0.25, dims: int = 2) -> Tensor:
@@ -75,3 +80,28 @@ def high_frequency(
     """
     fine = distance(highpass(answer, cutoff=cutoff, dims=dims), highpass(target, cutoff=cutoff, dims=dims))
     return distance(answer, target) + weight * fine
+
+
+@dataclass(frozen=True)
+class HighFrequency:
+    """Answer the prior with the teacher's end point, its high frequencies weighted up.
+
+    Parameters
+    ----------
+    weight, cutoff, dims, distance
+        See `high_frequency`.
+    """
+
+    weight: float = 1.0
+    cutoff: float = 0.25
+    dims: int = 2
+    distance: distances.Distance = distances.l1
+    pairs: ClassVar[bool] = True
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        t = torch.full((len(items.x0),), path.t_max, device=items.x0.device)
+        answer = nets.student(path.prior(items.carried(), items.y), t).to(items.x0.dtype)
+        distance = items.measured(self.distance)
+        options = {"cutoff": self.cutoff, "dims": self.dims}
+        return high_frequency(answer, items.x0, weight=self.weight, distance=distance, **options)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
+from fewstep.core.types import Denoise
 
 _CHANNEL = {nn.Linear: -1, nn.Conv1d: 1, nn.Conv2d: 1, nn.Conv3d: 1}
 
@@ -81,6 +82,44 @@ class Told:
             return None
         low, high = self.guidance
         return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def telling(
+    net: "Informed",
+    told: Told,
+    path: AffinePath,
+    read: Callable[[Callable[..., Tensor]], Denoise],
+    *,
+    grid: Tensor | None = None,
+    w: Tensor | float | None = None,
+    latent: Callable[[Tensor], Tensor] | None = None,
+) -> Callable[..., Tensor]:
+    """A denoiser ``(x, t, r=None, w=None, z=None) -> x0_hat`` of a student that is told more than its time.
+
+    Parameters
+    ----------
+    net, told, path
+        The student, what it is told, and its process.
+    read
+        Net -> denoiser: the parameterisation's adapter, with `y` and `cond`.
+    grid
+        Times of the sampler that will ask: a step ends at the next of them, where no `r` is given. None: at the data.
+    w
+        Guidance weight, where none is given with the call.
+    latent
+        ``latent(x) -> z`` [batch, latent], drawn for each call; default 0.
+    """
+
+    def denoise(x: Tensor, t: Tensor, **more: Any) -> Tensor:
+        if told.end and grid is not None and more.get("r") is None:
+            more["r"] = grid[grid < float(t.reshape(-1)[0]) * (1 - 1e-6)].max().to(t)
+        if told.guidance is not None and more.get("w") is None:
+            more["w"] = w
+        if told.latent and latent is not None and more.get("z") is None:
+            more["z"] = latent(x)
+        return read(net.told(told.numbers(path, x, **more)))(x, t)
+
+    return denoise
 
 
 class Informed(nn.Module):

@@ -6,14 +6,14 @@ Inception distance (Bińkowski et al. 2018, arXiv:1801.01401); the states come f
 are those of small batches: accumulate features, not losses, where memory allows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.distill.recipe import Items, Nets, grid
 from fewstep.core.distill.unrolled import unroll
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
@@ -70,6 +70,8 @@ class MomentMatching:
     ----------
     steps
         Of the sampler.
+    times
+        Its falling times [steps + 1]; default even ones.
     features
         ``x0 -> [batch, d]``, a frozen net; default: the flattened signal itself.
     kernel
@@ -77,14 +79,19 @@ class MomentMatching:
     """
 
     steps: int = 4
+    times: Sequence[float] | None = None
     features: Callable[[Tensor], Tensor] | None = None
     kernel: Kernel = polynomial
     pairs: ClassVar[bool] = False
 
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """One number, [1]: it belongs to the batch, not to its items."""
-        times = path.t_max * torch.linspace(1, 0, self.steps + 1)
         start = path.prior(items.noise(generator), items.y)
-        drawn = unroll(nets.student, path, start, times, y=items.y)
+        drawn = unroll(nets.student, path, start, self.grid(path), y=items.y)
         see = self.features or (lambda x: x.flatten(1))
-        return mmd2(see(drawn), see(items.x0), kernel=self.kernel)[None]
+        with torch.autocast(drawn.device.type, enabled=False):  # differences of near equal sums
+            return mmd2(see(drawn).float(), see(items.x0).float(), kernel=self.kernel)[None]
+
+    def grid(self, path: AffinePath) -> Tensor:
+        """The student's times."""
+        return grid(path, self.steps, self.times)

@@ -6,6 +6,7 @@ reflow   train the same regression as ever on x_t = a x_0 + b y + s eps of a pai
 distil   student(x_T, T) ~ x_0 (InstaFlow, Liu et al. 2023, arXiv:2309.06380)
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -127,7 +128,7 @@ def reflow(
     """
     a, _, s = path.broadcast(path.coefficients(t), x0)
     da, _, ds = path.broadcast(path.derivatives(t), x0)
-    speed = (da - a * ds / s).abs().clamp(max=limit)
+    speed = (da - a * ds / s).abs().clamp(max=math.inf if limit is None else limit)
     return distance(speed * student(path.sample(x0, eps, t, y), t), speed * x0)
 
 

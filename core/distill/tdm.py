@@ -8,6 +8,7 @@ the end t_mid of that step, is diffused on to t in (t_mid, t_max) by the forward
 and the difference of the real and fake denoisers there moves the answer. One net per noise level, no data.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fewstep.core.distill.distribution import denoising, gradient
-from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.distill.recipe import Items, Nets, grid
 from fewstep.core.distill.segment import jump
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
@@ -136,17 +137,20 @@ def trajectory_matching(
 
 @dataclass(frozen=True)
 class TrajectoryMatching:
-    """TDM for a student of `steps` even steps.
+    """TDM for a student of `steps` steps.
 
     Parameters
     ----------
     steps
         Of the student.
+    times
+        Its falling times [steps + 1]; default even ones.
     high
         Latest time at which laws are compared, as a share of t_max.
     """
 
     steps: int = 4
+    times: Sequence[float] | None = None
     high: float = 0.98
     pairs: ClassVar[bool] = False
 
@@ -168,6 +172,9 @@ class TrajectoryMatching:
         return denoising(nets.of_student(), answer.x0, path, items.noise(generator), t, y=items.y)
 
     def _roll(self, student: Denoise, path: AffinePath, items: Items, generator: torch.Generator) -> Answer:
-        grid = path.t_max * torch.linspace(1, 0, self.steps + 1)
         step = int(torch.randint(self.steps, (), generator=generator))
-        return roll(student, path, path.prior(items.noise(generator), items.y), grid, step, y=items.y)
+        return roll(student, path, path.prior(items.noise(generator), items.y), self.grid(path), step, y=items.y)
+
+    def grid(self, path: AffinePath) -> Tensor:
+        """The student's times."""
+        return grid(path, self.steps, self.times)

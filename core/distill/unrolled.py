@@ -4,11 +4,16 @@ Memory: each step's activations are recomputed in the backward pass (Chen et al.
 with the number of states, not of layers. IDM (arXiv:2403.17006) and DiffIR (arXiv:2303.09472) train so.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from fewstep.core.distill import distance as distances
+from fewstep.core.distill.recipe import Items, Nets, grid
 from fewstep.core.distill.segment import Step, ddim
 from fewstep.core.paths import AffinePath
 from fewstep.core.types import Denoise
@@ -55,3 +60,43 @@ def unroll(
         else:
             x = step(denoise, path, x, t, r, y)
     return x
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """Fine-tune a sampler of `steps` steps as one net: on the teacher's pairs, or on data with fresh noise.
+
+    Parameters
+    ----------
+    steps
+        Of the sampler.
+    times
+        Its falling times [steps + 1]; default even ones.
+    step
+        `ddim` or `heun`.
+    recompute
+        See `unroll`.
+    distance
+        See `fewstep.core.distill.distance`.
+    pairs
+        Learn where the teacher carries a noise. False: learn the data themselves from fresh noise, for tasks whose
+        `y` or condition leaves little to chance (restoration, reconstruction).
+    """
+
+    steps: int = 3
+    times: Sequence[float] | None = None
+    step: Step = ddim
+    recompute: bool = True
+    distance: distances.Distance = distances.l1
+    pairs: bool = True
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        eps = items.carried() if self.pairs else items.noise(generator)
+        start, times = path.prior(eps, items.y), self.grid(path)
+        end = unroll(nets.student, path, start, times, y=items.y, step=self.step, recompute=self.recompute)
+        return items.measured(self.distance)(end, items.x0)
+
+    def grid(self, path: AffinePath) -> Tensor:
+        """The student's times."""
+        return grid(path, self.steps, self.times)
