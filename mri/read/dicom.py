@@ -136,7 +136,7 @@ def frames(source: Any, name: str) -> list[Frame]:
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if len(groups) != count:
         raise UsageError(f"{name}: has {count} frames and functional groups for {len(groups)}: it is damaged")
-    return [Frame(flat(dataset, group), pixels[i]) for i, group in enumerate(groups)]
+    return [Frame(flat(dataset, group, i + 1), pixels[i]) for i, group in enumerate(groups)]
 
 
 def refuse(dataset: Any, name: str) -> None:
@@ -167,8 +167,8 @@ def refuse(dataset: Any, name: str) -> None:
         raise NotForUs(f"{name}: is a phase, real or imaginary picture, expected magnitude")
 
 
-def flat(dataset: Any, group: Any) -> Any:
-    """A classic header for one frame of an enhanced object."""
+def flat(dataset: Any, group: Any, number: int) -> Any:
+    """A classic header for one frame of an enhanced object; `ReferencedFrameNumber` is its number, from 1."""
     import pydicom
 
     header = pydicom.Dataset()
@@ -177,6 +177,7 @@ def flat(dataset: Any, group: Any) -> Any:
         if element.keyword not in skipped and not element.tag.is_private and element.tag.group != 0x7FE0:
             header.add(element)
     header.file_meta = dataset.file_meta
+    header.ReferencedFrameNumber = number
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     for part in (shared, group):
         for sequence, keywords in FLAT.items():
