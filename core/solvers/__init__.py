@@ -10,6 +10,7 @@ from fewstep.core.solvers.dpm_solver import dpm_solver, dpm_solver_2s, dpm_solve
 from fewstep.core.solvers.dpmpp import dpmpp_1, dpmpp_2m, dpmpp_2s, dpmpp_3m, dpmpp_3s
 from fewstep.core.solvers.dpmpp_sde import dpmpp_sde
 from fewstep.core.solvers.edm import edm_stochastic
+from fewstep.core.solvers.empirical import Statistics, empirical
 from fewstep.core.solvers.first_order import ddim, ddpm, resshift, sde_euler
 from fewstep.core.solvers.heun import heun
 from fewstep.core.solvers.k_diffusion_model import from_k_diffusion
@@ -63,6 +64,8 @@ __all__ = [
     "edm_stochastic",
     "mr_sampler",
     "multistep",
+    "empirical",
+    "Statistics",
     "consistency",
     "stitch",
     "as_diffusers_scheduler",

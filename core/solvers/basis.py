@@ -13,6 +13,7 @@ Any method that holds G constant is exact on data for which G is; trig is so for
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,15 @@ class Basis:
             usable &= (k.s > 0) & ((k.a > 0) | (self.name == "trig"))
         return Coordinates(self, k, z, usable, self._scale(k), self._mix(k, usable))
 
+    def weight(self, c: "Coordinates", z: Array, n: int | NDArray[np.int64]) -> Array | float:
+        """What G is integrated against at `z`, for a step that ends at knot n of the grid `c`."""
+        k, rate = c.knots, 1 + self.eta
+        if self.name == "lambda":
+            return k.a[n] * rate * np.exp(rate * (z - k.lam[n]))
+        if self.name == "eps":
+            return -k.s[n] * np.exp(k.lam[n] - z)
+        return k.a[n] if self.name == "rho" else -c.scale[n]
+
     def _variable(self, k: Knots) -> Array:
         if self.name == "rho":
             return np.divide(k.s, k.a, out=np.full_like(k.s, np.inf), where=k.a > 0)
@@ -83,6 +93,20 @@ class Basis:
         return mix
 
 
+class Seen(Protocol):
+    """What a multistep solver asks of a basis."""
+
+    @property
+    def eta(self) -> float:
+        """Noise rate of the reverse SDE."""
+
+    def on(self, k: Knots) -> "Coordinates":
+        """The coordinates of a grid."""
+
+    def weight(self, c: "Coordinates", z: Array, n: int | NDArray[np.int64]) -> Array | float:
+        """What G is integrated against at `z`, for a step that ends at knot n of the grid `c`."""
+
+
 @dataclass(frozen=True)
 class Coordinates:
     """A grid as a basis sees it.
@@ -101,7 +125,7 @@ class Coordinates:
         G in terms of u and D, [n + 1, 2]; (0, 1) where the basis is not usable.
     """
 
-    basis: Basis
+    basis: "Seen"
     knots: Knots
     z: Array
     usable: NDArray[np.bool_]
@@ -110,9 +134,4 @@ class Coordinates:
 
     def weight(self, z: Array, n: int | NDArray[np.int64]) -> Array | float:
         """What G is integrated against at `z`, for a step that ends at knot n."""
-        k, rate = self.knots, 1 + self.basis.eta
-        if self.basis.name == "lambda":
-            return k.a[n] * rate * np.exp(rate * (z - k.lam[n]))
-        if self.basis.name == "eps":
-            return -k.s[n] * np.exp(k.lam[n] - z)
-        return k.a[n] if self.basis.name == "rho" else -self.scale[n]
+        return self.basis.weight(self, z, n)

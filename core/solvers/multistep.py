@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
-from fewstep.core.solvers.basis import Basis, Coordinates
+from fewstep.core.solvers.basis import Basis, Coordinates, Seen
 from fewstep.core.solvers.first_order import row
 from fewstep.core.solvers.knots import Array, knots
 from fewstep.core.solvers.noise import Sde
@@ -29,7 +29,7 @@ class Multistep:
     """Order k from k values of G; with a corrector, order k + 1 at no further evaluation."""
 
     order: int
-    basis: Basis
+    basis: Seen
     corrector: bool = False
     name: str = ""
 

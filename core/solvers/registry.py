@@ -56,8 +56,15 @@ _EDM, _FLOW = "Karras 2022, arXiv:2206.00364", "Lipman 2023, arXiv:2210.02747"
 _DPM, _DPMPP = "Lu 2022, arXiv:2206.00927", "Lu 2022, arXiv:2211.01095"
 _UNIPC, _DEIS, _PNDM = "Zhao 2023, arXiv:2302.04867", "Zhang 2023, arXiv:2204.13902", "Liu 2022, arXiv:2202.09778"
 _MOMENTUM, _SEEDS = "Wizadwongsa 2024, arXiv:2307.11118", "Gonzalez 2023, arXiv:2305.14267"
+_V3 = "Zheng 2023, arXiv:2310.13268"
 _SHIFT, _MR = "Yue 2023, arXiv:2307.12348", "Li 2025, arXiv:2502.07856"
 _OURS, _RUNGE = "here, after " + _EDM, "Hairer 1993, section II.1"
+
+
+def _empirical(order: int, *, corrector: bool = True) -> Solver:
+    """On the statistics of a law that the order is not measured on."""
+    return solvers.empirical(solvers.Statistics.gaussian(0.5), order, corrector=corrector)
+
 
 REGISTRY: dict[str, Entry] = {
     "ddim": Entry(lambda: solvers.ddim(), 1, _SONG),
@@ -127,6 +134,9 @@ REGISTRY: dict[str, Entry] = {
     "edm_stochastic": Entry(lambda: solvers.edm_stochastic(), 2, _EDM, (384, 768)),
     "mr_sampler": Entry(lambda: solvers.mr_sampler(), 2, _MR),
     "mr_sampler, sde": Entry(lambda: solvers.mr_sampler(2, "sde"), 2, _MR),
+    "empirical 2": Entry(lambda: _empirical(2, corrector=False), 2, _V3, constant=False),
+    "empirical 3": Entry(lambda: _empirical(3, corrector=False), 3, _V3, (384, 768), 3.5, constant=False),
+    "empirical 2 corrected": Entry(lambda: _empirical(2), 3, _V3, (96, 192), 2.5, constant=False),
     "trig 2": Entry(lambda: solvers.multistep(2, "trig"), 2, _OURS, constant=False),
     "trig 3": Entry(lambda: solvers.multistep(3, "trig"), 3, _OURS, grading=2.5, constant=False),
     "trig 3 corrected": Entry(

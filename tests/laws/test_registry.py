@@ -92,7 +92,7 @@ def test_y_and_the_path_do_not_matter_at_equal_lam(name):
 def test_every_solver_is_registered():
     made = {entry.make().tableau(PATHS["vp_linear"](), [1.0, 0.5]).solver.split("(")[0] for entry in REGISTRY.values()}
     presets = {"s_pndm": "pndm", "f_pndm": "pndm", "mr_sampler": "dpmpp_2m"}
-    other = {"Tableau", "as_diffusers_scheduler", "from_k_diffusion"}
+    other = {"Tableau", "Statistics", "as_diffusers_scheduler", "from_k_diffusion"}
     public = {name for name in solvers.__all__ if name not in other and name in vars(solvers)}
     assert {presets.get(name, name) for name in public} - made <= NOT_TABLES
 

@@ -8,6 +8,7 @@ from fewstep.core.solvers.tune.evolution import evolution
 from fewstep.core.solvers.tune.gradient import gradient
 from fewstep.core.solvers.tune.grid import grid
 from fewstep.core.solvers.tune.schedule import schedule
+from fewstep.core.solvers.tune.statistics import statistics
 from fewstep.core.solvers.tune.store import fingerprint, load, save
 from fewstep.core.solvers.tune.trial import Spent, Trial
 from fewstep.core.solvers.tune.tuning import Tuned, tune
@@ -24,6 +25,7 @@ __all__ = [
     "evolution",
     "schedule",
     "compensation",
+    "statistics",
     "save",
     "load",
     "fingerprint",

@@ -18,6 +18,7 @@ from fewstep.core.solvers.tune import (
     load,
     save,
     schedule,
+    statistics,
     weights,
 )
 from fewstep.core.solvers.tune.compensation import compensated
@@ -55,6 +56,7 @@ METHODS = {
     "evolution": evolution(population=8, generations=5),
     "schedule": schedule(population=6, generations=4),
     "compensation": compensation(),
+    "statistics": statistics(points=24),
 }
 
 
