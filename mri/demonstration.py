@@ -1,4 +1,4 @@
-"""The MRI part of `fewstep demo`: a generated head, scanned by eight simulated coils, three of four lines left out."""
+"""The MRI part of `fewstep demo`: generated tissue seen by eight simulated coils, three of four lines left out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fewstep.mri.scan import Scan, ScanInfo
 from fewstep.mri.write.files import replacing, write_json
 from fewstep.mri.write.pictures import png
 
-SIZE, COILS, ACCELERATION, CENTRE, NOISE, SEED = 192, 8, 4, 0.08, 0.01, 5
+SIZE, COILS, ACCELERATION, CENTRE, NOISE, SEED, SLICE = 192, 8, 4, 0.08, 0.01, 1, 4
 PRIOR = "mri-prior"
 
 
@@ -39,7 +39,7 @@ def simulated_scan(*, size: int = SIZE, seed: int = SEED) -> Scan:
     Scan
         One slice, with its reference.
     """
-    image = SyntheticSlices(size=size, seed=seed, share_heads=1.0)[0]
+    image = SyntheticSlices(size=size, seed=seed, share_heads=0.0)[SLICE]
     maps = simulate.coils(np.random.default_rng(seed), (size, size), COILS)
     generator = torch.Generator().manual_seed(seed)
     kspace = simulate.acquire(image, maps, noise_std=NOISE, generator=generator)
@@ -49,7 +49,7 @@ def simulated_scan(*, size: int = SIZE, seed: int = SEED) -> Scan:
         file="simulated",
         sha256="0" * 64,
         kind="simulation",
-        protocol="simulated head",
+        protocol="simulated tissue",
         encoded=(size, size, 1),
         patient={"PatientName": "SIMULATED^DEMO", "PatientID": "SIMULATED"},
     )
