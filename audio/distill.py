@@ -7,7 +7,10 @@ masked. Recipes of pairs get theirs as they go: fresh noise and where the teache
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,12 +21,16 @@ from fewstep.audio.models.condition import Condition
 from fewstep.audio.models.prodiff import ProDiff
 from fewstep.audio.voice import load_voice
 from fewstep.core import checkpoint, parameterize, solvers, times
-from fewstep.core.distill.informed import Informed, Told
+from fewstep.core.build import build
+from fewstep.core.distill.consistency import bounded
+from fewstep.core.distill.informed import Informed, Told, telling
 from fewstep.core.distill.recipe import FakeRecipe, Items, JudgedRecipe, Nets, Recipe
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.core.sample import sample
 
+STUDENT = "tts-student"
+"""Kind of an export that `TextToSpeech` cannot read."""
 SITES = r"denoiser\.(enter|layers\.\d+\.(conv|out))"
 """Layers of the denoiser that are told more than their time."""
 
@@ -91,6 +98,8 @@ class VoiceDistillModule(AcousticModule):
         """The averaged ProDiff."""
         return voice(self.ema.module)
 
+    teacher: Any
+
     def on_fit_start(self) -> None:
         self.teacher.to(self.device)
 
@@ -110,7 +119,7 @@ class VoiceDistillModule(AcousticModule):
         with torch.no_grad():
             cond = self._told(batch, torch.rand(len(x0), generator=generator).to(x0.device))
         teacher = parameterize.x0(self.teacher, self.path, cond=self.teacher.prepare(cond))
-        student, target = (read(net, self.path, cond, self.told) for net in (self.net, self.target))
+        student, target = (self._student(net).denoise(cond) for net in (self.net, self.target))
         eps = None
         if self.method.pairs:
             eps = torch.randn(x0.shape, generator=generator).to(x0.device)
@@ -123,31 +132,26 @@ class VoiceDistillModule(AcousticModule):
         self.log("train/loss", loss)
         return loss
 
+    def _student(self, net: nn.Module, *, bounded: bool = False) -> VoiceStudent:
+        sigma = self.method.sigma_data if bounded and hasattr(self.method, "read") else None
+        return VoiceStudent(net, self.path, self.told, sigma)
+
     def _told(self, batch: dict[str, Tensor], draws: Tensor) -> Condition:
         recorded = self._prosody(self.teacher, batch)
         return mixed_condition(self.teacher, recorded, batch["tokens"], draws, self.own_prosody)
 
     def _generate(self, batch: dict[str, Tensor], steps: int) -> Tensor:
         cond = self.voice.condition(batch["tokens"], self._prosody(self.voice, batch))
-        return self.speak(cond, steps=steps, seed=self.seed)
-
-    def speak(self, cond: Condition, *, steps: int, seed: int) -> Tensor:
-        """Standardised mel [B, n_mels, T] of the averaged student, in even steps of its own reading."""
-        grid = times.uniform(self.path, steps)
-        denoise = read(self.ema.module, self.path, cond, self.told, method=self.method, grid=grid)
-        n_mels = voice(self.net).mel.n_mels
-        out = sample(
-            denoise, self.path, times=grid, solver=solvers.ddim(), generator=seed,
-            shape=(len(cond.frames), n_mels, cond.frames.shape[-1]), device=cond.frames.device,
-        )  # fmt: skip
-        return out.x * cond.mask
+        return self._student(self.ema.module, bounded=True).speak(cond, steps=steps, seed=self.seed)
 
     def export(self, folder: str) -> None:
-        """Write the averaged student; one that is told more, or has a boundary, is for `VoiceDistillModule` alone."""
-        plain = self.told is None and not hasattr(self.method, "read")
+        """Write the averaged student: a voice like any other, unless it is told more or has a boundary (`VoiceStudent`)."""
+        boundary = {"sigma_data": self.method.sigma_data} if hasattr(self.method, "read") else {}
+        told = {} if self.told is None else {"told": {"end": self.told.end, "latent": self.told.latent}}
         own = {"_target_": "fewstep.audio.models.prodiff.ProDiff", **voice(self.net).config()}
         model = own if self.told is None else _INFORMED | {"net": own, **self.net.config()}
-        config = {"kind": "tts" if plain else "tts-student", "model": model, "vocoder": "vocos-small"}
+        kind = STUDENT if boundary or told else "tts"
+        config = {"kind": kind, "model": model, "vocoder": "vocos-small"} | boundary | told
         checkpoint.export(folder, self.ema.module, config | self.export_settings())
 
     def export_settings(self) -> dict:
@@ -166,38 +170,54 @@ def voice(net: nn.Module) -> ProDiff:
     return net.net if isinstance(net, Informed) else net  # type: ignore[return-value]
 
 
-def read(
-    net: nn.Module,
-    path: AffinePath,
-    cond: Condition,
-    told: Told | None = None,
-    *,
-    method: Any = None,
-    grid: Tensor | None = None,
-) -> Any:
-    """The student's denoiser for a condition.
+@dataclass(frozen=True)
+class VoiceStudent:
+    """A distilled voice and how it is read.
 
     Parameters
     ----------
-    net, path, cond : nn.Module, AffinePath, Condition
-        The student, its process, and what to say.
+    net, path : nn.Module, AffinePath
+        The student and its process.
     told : Told, optional
         What it is told beside its time.
-    method : Recipe, optional
-        Gives its boundary, if the recipe has one (`read`).
-    grid : Tensor, optional
-        Decreasing times of the sampler; a student that is told the end of its step needs it, else it is told 0.
+    sigma_data : float, optional
+        Of the boundary of a consistency model.
     """
-    prepared = voice(net).prepare(cond)
-    if told is None:
-        denoise = parameterize.x0(net, path, cond=prepared)
-        return method.read(denoise, path) if hasattr(method, "read") else denoise
-    return partial(_answer, net, path, prepared, told, grid)
 
+    net: nn.Module
+    path: AffinePath
+    told: Told | None = None
+    sigma_data: float | None = None
 
-def _answer(
-    net: Informed, path: AffinePath, prepared: tuple, told: Told, grid: Tensor | None, x: Tensor, t: Tensor, **more: Any
-) -> Tensor:
-    if grid is not None and "r" not in more:
-        more["r"] = grid[(grid < float(t) - 1e-6)].max().to(x)
-    return parameterize.x0(net.told(told.numbers(path, x, **more)), path, cond=prepared)(x, t)
+    @classmethod
+    def load(cls, folder: str | Path) -> VoiceStudent:
+        """What `VoiceDistillModule.export` wrote.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds something else.
+        """
+        net, config = checkpoint.load(folder)
+        if config["kind"] not in ("tts", STUDENT):
+            raise UsageError(f"{folder}: expected a voice or a student of one, this is of kind {config['kind']!r}")
+        told = config.get("told")
+        return cls(net, build(config["path"]), None if told is None else Told(**told), config.get("sigma_data"))
+
+    def denoise(self, cond: Condition, *, grid: Tensor | None = None) -> Callable[..., Tensor]:
+        """``(x, t) -> x0_hat`` for a condition; one that is told where its steps end needs the sampler's times."""
+        prepared = voice(self.net).prepare(cond)
+        if self.told is not None:
+            reader = partial(parameterize.x0, path=self.path, cond=prepared)
+            return telling(self.net, self.told, self.path, reader, grid=grid)  # type: ignore[arg-type]
+        plain = parameterize.x0(self.net, self.path, cond=prepared)
+        return plain if self.sigma_data is None else bounded(plain, self.path, sigma_data=self.sigma_data)
+
+    def speak(self, cond: Condition, *, steps: int, seed: int) -> Tensor:
+        """Standardised mel [B, n_mels, T] in even steps of DDIM."""
+        grid = times.uniform(self.path, steps)
+        out = sample(
+            self.denoise(cond, grid=grid), self.path, times=grid, solver=solvers.ddim(), generator=seed,
+            shape=(len(cond.frames), voice(self.net).mel.n_mels, cond.frames.shape[-1]), device=cond.frames.device,
+        )  # fmt: skip
+        return out.x * cond.mask

@@ -162,7 +162,7 @@ class AcousticModule(lightning.LightningModule):
     @property
     def voice(self) -> ProDiff:
         """The averaged ProDiff."""
-        return self.ema.module
+        return self.ema.module  # type: ignore[return-value]
 
     def _rate(self, step: int) -> float:
         decay = 0.5 * (1 + math.cos(math.pi * min(step / self.total_steps, 1.0)))

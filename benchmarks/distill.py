@@ -11,7 +11,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,17 +21,26 @@ import torch
 from torch import Tensor, nn
 
 from fewstep.benchmarks import _mixture as mixture
+from fewstep.benchmarks import distill_photos as photos
+from fewstep.benchmarks import distill_voice as voice
 from fewstep.core import sample, solvers, times
 from fewstep.core.distill import mdt
-from fewstep.core.distill.consistency import Consistency, bounded
+from fewstep.core.distill.adversarial import Adversarial
+from fewstep.core.distill.beside import PairJudge, VelocityRefiner
+from fewstep.core.distill.consistency import Consistency, ConsistencyTraining, bounded
+from fewstep.core.distill.ctm import ConsistencyTrajectory
 from fewstep.core.distill.distance import mse
 from fewstep.core.distill.distribution import DistributionMatching
+from fewstep.core.distill.informed import Informed, Told, telling
 from fewstep.core.distill.mmd import MomentMatching, gaussian
 from fewstep.core.distill.progressive import Progressive
 from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.distill.refiner import Refined, Refinement
 from fewstep.core.distill.reflow import PairDistillation, Reflow
+from fewstep.core.distill.relay import Relay, Turn
 from fewstep.core.distill.segment import heun
 from fewstep.core.distill.tdm import TrajectoryMatching
+from fewstep.core.distill.unrolled import Unrolled
 from fewstep.core.types import Denoise
 
 PATH = mixture.PATH
@@ -62,18 +71,20 @@ class Entry:
     """How a row of the table is trained and read.
 
     `rounds`: (share of the iterations, recipe); the teacher of a later round is the student of the one before if
-    `relay`. `read` makes the sampler's denoiser from the net.
+    `relay`. `read` makes the sampler's denoiser from the net; `beside` is the discriminator or the refiner.
     """
 
     rounds: tuple[tuple[float, Any], ...]
     steps: int = 1
     relay: bool = False
     preserves: bool = True
-    read: Callable[[Denoise], Denoise] = lambda denoise: denoise
+    read: Callable[[Any], Denoise] = lambda denoise: denoise
     target: tuple[float, float] | None = None
+    beside: Callable[[], nn.Module] | None = None
+    solver: Any = field(default_factory=solvers.ddim)
 
 
-def entries() -> dict[str, Entry]:
+def entries(iterations: int = ITERATIONS) -> dict[str, Entry]:
     """The table's rows, with the reference figures that they are held to (pair error, sliced W2)."""
     halves = (16, 8, 4, 2, 1)
     return {
@@ -81,6 +92,14 @@ def entries() -> dict[str, Entry]:
             ((1.0, Consistency(SIGMA_DATA, steps=6, step=partial(heun, sigma_data=SIGMA_DATA), distance=mse)),),
             read=lambda denoise: bounded(denoise, PATH, sigma_data=SIGMA_DATA),
             target=(0.131, 0.066),
+        ),
+        "consistency training": Entry(
+            ((1.0, ConsistencyTraining(SIGMA_DATA, total=iterations, first=6, last=48)),),
+            read=lambda denoise: bounded(denoise, PATH, sigma_data=SIGMA_DATA),
+        ),
+        "consistency trajectory": Entry(
+            ((1.0, ConsistencyTrajectory(SIGMA_DATA, steps=6, leaps=3, step=partial(heun, sigma_data=SIGMA_DATA))),),
+            read=lambda net: told(net, Told(end=True)),
         ),
         "progressive, 32 to 1": Entry(
             tuple((1 / len(halves), Progressive(n)) for n in halves), relay=True, target=(0.143, 0.068)
@@ -91,12 +110,36 @@ def entries() -> dict[str, Entry]:
         "velocity matching": Entry(((1.0, mdt.MarginalData(distillation=0.0)),), target=(0.469, 0.379)),
         "velocity matching and distillation": Entry(((1.0, mdt.MarginalData()),), target=(0.369, 0.256)),
         "velocity matching, l2-normalised": Entry(((1.0, mdt.MarginalData(distillation=0.0, normalise=mdt.l2)),)),
+        "unrolled pairs, 2 steps": Entry(((1.0, Unrolled(2, distance=mse, recompute=False)),), steps=2),
+        "refiner after 1 call, 4 steps": Entry(
+            ((1.0, Refinement(reach=0.5)),),
+            steps=4,
+            beside=partial(VelocityRefiner, 2, dims=0, width=96),
+            read=lambda net: Refined(nn.Identity(), net).reading(mixture.teacher, PATH),
+        ),
         "distribution matching": Entry(((1.0, DistributionMatching()),), preserves=False, target=(0.350, 0.078)),
+        "distribution matching, the way back": Entry(
+            ((1.0, Relay(snapshots=2, degrade=iterations // 15 * 2, every=iterations // 15)),), preserves=False
+        ),
+        "denoising GAN, 4 steps": Entry(
+            ((1.0, Adversarial(4)),),
+            steps=4,
+            preserves=False,
+            beside=partial(PairJudge, 2, dims=0, width=96),
+            read=lambda net: told(net, Told(latent=8), latent=torch.Generator().manual_seed(2)),
+            solver=solvers.ddpm(),
+        ),
         "trajectory matching, 4 steps": Entry(((1.0, TrajectoryMatching(4)),), steps=4, preserves=False),
         "moment matching, 4 steps": Entry(
             ((1.0, MomentMatching(4, kernel=gaussian)),), steps=4, preserves=False, target=(0.144, 0.051)
         ),
     }
+
+
+def told(net: Informed, what: Told, *, latent: torch.Generator | None = None) -> Denoise:
+    """How a student that is told more than its time is sampled: in one step to the data, or with fresh latents."""
+    draw = None if latent is None else (lambda x: torch.randn(len(x), what.latent, generator=latent))
+    return telling(net, what, PATH, lambda net: net, latent=draw)
 
 
 def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[str], None] | None = None) -> list[dict]:
@@ -108,7 +151,7 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
     for n in (1, 4, 16):
         table += judge.rows(f"teacher, {n} steps", [mixture.teacher], n, None, 0.0, 0, seeds=(0,), judged=True)
     table += judge.rows("copy, 1 step", [start], 1, None, 0.0, iterations, seeds=(0,), judged=True)
-    for name, entry in entries().items():
+    for name, entry in entries(iterations).items():
         if progress:
             progress(name)
         students, spent = [], []
@@ -118,7 +161,12 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
             spent.append(time.process_time() - begun)
         target = None if quick else entry.target
         mean = statistics.fmean(spent)
-        table += judge.rows(name, students, entry.steps, target, mean, iterations, seeds, judged=entry.preserves)
+        table += judge.rows(
+            name, students, entry.steps, target, mean, iterations, seeds, judged=entry.preserves, solver=entry.solver
+        )
+    if data is not None:
+        table += photos.rows(quick=quick, data=data, progress=progress)
+        table += voice.rows(quick=quick, data=data, progress=progress)
     return table
 
 
@@ -138,10 +186,9 @@ class Judge:
         return cls(z, mixture.exact_map(z), mixture.data(EVALUATED, generator))
 
     @torch.no_grad()
-    def measure(self, denoise: Denoise, steps: int) -> tuple[float, float]:
-        """(pair error, sliced W2) of a sampler of even DDIM steps."""
-        grid = times.uniform(PATH, steps)
-        x = sample(denoise, PATH, times=grid, solver=solvers.ddim(), x=self.z).x
+    def measure(self, denoise: Denoise, steps: int, solver: Any) -> tuple[float, float]:
+        """(pair error, sliced W2) of a sampler of even steps."""
+        x = sample(denoise, PATH, times=times.uniform(PATH, steps), solver=solver, x=self.z, generator=3).x
         return float((x - self.ends).square().mean().sqrt()), mixture.sliced_wasserstein(x, self.data)
 
     def rows(
@@ -155,9 +202,10 @@ class Judge:
         seeds: tuple[int, ...],
         *,
         judged: bool,
+        solver: Any = None,
     ) -> list[dict]:
         """Mean and spread over the seeds, and the cost."""
-        measured = [self.measure(denoise, steps) for denoise in denoisers]
+        measured = [self.measure(denoise, steps, solver or solvers.ddim()) for denoise in denoisers]
         common = {
             "row": name,
             "peer": None,
@@ -203,41 +251,67 @@ def copied_teacher(iterations: int) -> Velocity:
     return net
 
 
-def train(start: Velocity, entry: Entry, iterations: int, seed: int) -> Velocity:
+def train(start: nn.Module, entry: Entry, iterations: int, seed: int) -> nn.Module:
     """The averaged student after its rounds."""
     teacher: Denoise = mixture.teacher
-    student = copy.deepcopy(start)
+    student: nn.Module = copy.deepcopy(start)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        beside = entry.beside() if entry.beside else None
+        what: Told | None = getattr(entry.rounds[0][1], "told", None)
+        if what is not None:
+            student = Informed(student, inputs=what.inputs)
     for share, recipe in entry.rounds:
-        student = _round(student, teacher, recipe, int(share * iterations), seed)
+        student = _round(student, teacher, recipe, int(share * iterations), seed, beside)
         if entry.relay:
             teacher = copy.deepcopy(student)
     return student
 
 
-def _round(start: Velocity, teacher: Denoise, recipe: Any, iterations: int, seed: int) -> Velocity:
-    student, target, average = (copy.deepcopy(start) for _ in range(3))
-    fake = copy.deepcopy(start) if hasattr(recipe, "fake_loss") else None
-    nets = Nets(student, target, teacher, fake)
-    rate = 5e-4 if fake else 2e-3
-    optimizer = torch.optim.Adam(student.parameters(), rate, betas=(0.0 if fake else 0.9, 0.99))
-    of_fake = torch.optim.Adam(fake.parameters(), 2e-3, betas=(0.0, 0.99)) if fake else None
+def _round(
+    start: nn.Module, teacher: Denoise, recipe: Any, iterations: int, seed: int, beside: nn.Module | None
+) -> nn.Module:
+    refines = hasattr(recipe, "refines")
+    student, target, average = (copy.deepcopy(beside if refines else start) for _ in range(3))
+    other = copy.deepcopy(start) if hasattr(recipe, "fake_loss") else None if refines else beside
+    loss_of = getattr(recipe, "fake_loss", None) or getattr(recipe, "judge_loss", None)
+    rate = 5e-4 if other else 2e-3
+    optimizer = torch.optim.Adam(student.parameters(), rate, betas=(0.0 if other else 0.9, 0.99))
+    of_other = torch.optim.Adam(other.parameters(), 2e-3, betas=(0.0, 0.99)) if other else None
     generator = torch.Generator().manual_seed(seed + 10)
-    kept = _pairs(seed) if recipe.pairs else None
+    kept, snapshots = _pairs(seed) if recipe.pairs else None, {}
     for i in range(iterations):
-        if of_fake is not None:
+        turn = recipe.turn(i) if hasattr(recipe, "turn") else Turn()
+        goal = teacher if turn.target is None else snapshots[turn.target]
+        nets = _nets(student, target, goal, other, recipe)
+        if of_other is not None:
             for _ in range(2):
-                loss = recipe.fake_loss(nets, PATH, _items(None, generator), generator).mean()
-                _descend(of_fake, loss, 2e-3, i, iterations)
-        loss = recipe.loss(nets, PATH, _items(kept, generator), generator).mean()
-        _descend(optimizer, loss, rate, i, iterations)
-        _follow(target, student, 0.95)
+                loss = loss_of(nets, PATH, _items(None, generator, i), generator).mean()
+                _descend(of_other, loss, 2e-3, i, iterations)
+        if turn.keep is not None:
+            snapshots[turn.keep] = copy.deepcopy(other)
+        if turn.learns:
+            loss = recipe.loss(nets, PATH, _items(kept, generator, i), generator).mean()
+            _descend(optimizer, loss, rate, i, iterations)
+        _follow(target, student, 0.0 if isinstance(recipe, ConsistencyTraining) else 0.95)
         _follow(average, student, 0.99)
     return average
 
 
-def _items(kept: tuple[Tensor, Tensor] | None, generator: torch.Generator) -> Items:
+def _nets(student: Any, target: Any, teacher: Denoise, other: Any, recipe: Any) -> Nets:
+    """The nets as the recipe asks them."""
+    if hasattr(recipe, "refines"):
+        return Nets(teacher, teacher, teacher, refine=student)
+    what = getattr(recipe, "told", None)
+    if what is not None:
+        student, target = (telling(net, what, PATH, lambda net: net) for net in (student, target))
+    judged = hasattr(recipe, "judge_loss")
+    return Nets(student, target, teacher, None if judged else other, other if judged else None)
+
+
+def _items(kept: tuple[Tensor, Tensor] | None, generator: torch.Generator, iteration: int) -> Items:
     if kept is None:
-        return Items(mixture.data(BATCH, generator))
+        return Items(mixture.data(BATCH, generator), iteration=iteration)
     index = torch.randint(len(kept[0]), (BATCH,), generator=generator)
     return Items(kept[1][index], eps=kept[0][index])
 

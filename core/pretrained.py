@@ -274,6 +274,6 @@ def _of_checkpoint(file: Path, device: str | torch.device) -> Pretrained:
     kind = str(module.get("parameterization", "eps"))
     config = {
         "kind": KIND, "model": module["net"], "path": module["path"], "parameterization": kind,
-        "steps": int(module.get("steps", 20)),
+        "steps": int(module.get("steps", 20)), "sha256": checkpoint.sha256(file),
     }  # fmt: skip
     return Pretrained.of(net.to(device).eval().requires_grad_(False), config, name=str(file))

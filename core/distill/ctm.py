@@ -166,7 +166,7 @@ class ConsistencyTrajectory:
     ) -> Tensor:
         """The teacher's way from t to u along the grid; items that have arrived stay where they are."""
         for _ in range(self.leaps):
-            r = torch.maximum(_after(grid, t), u)
+            r = torch.minimum(torch.maximum(_after(grid, t), u), t)
             x, t = self.step(teacher, path, x, t, r, y), r
         return x
 
@@ -176,6 +176,6 @@ def _of_two_times(net: Callable[..., Tensor], w: Tensor | None) -> Callable[[Ten
 
 
 def _after(grid: Tensor, t: Tensor) -> Tensor:
-    """The next lower time of a decreasing grid for each t [batch] of it."""
+    """The next lower time of a decreasing grid for each t [batch] of it; something else at its end."""
     later = (grid[None, :] < t[:, None]).long().argmax(dim=1)
     return grid[later]
