@@ -15,6 +15,7 @@ from fewstep.core import consistency
 from fewstep.core.errors import UsageError
 from fewstep.core.types import Denoise
 from fewstep.mri.methods.diffusion import DDS, Diffusion
+from fewstep.mri.methods.turned import turned
 from fewstep.mri.models.condition import condition
 from fewstep.mri.problem import Slice
 
@@ -49,14 +50,15 @@ class Conditional(DDS):
         if self.correction not in CORRECTIONS:
             raise UsageError(f"expected a correction among {', '.join(CORRECTIONS)}, got {self.correction!r}")
 
-    def denoise(self, one: Slice) -> Denoise:
-        """Told the condition, once for all samples."""
+    def denoise(self, one: Slice, seeds: list[int]) -> Denoise:
+        """Told the condition, which is turned with the state."""
         cond: Tensor = condition(one)
 
-        def told(x: Tensor, t: Tensor) -> Tensor:
-            return self.prior.denoise(cond=cond.expand(len(x), -1, -1, -1))(x, t)
+        def told(x: Tensor, t: Tensor, planes: Tensor | None = None) -> Tensor:
+            planes = cond.expand(len(x), -1, -1, -1) if planes is None else planes
+            return self.prior.denoise(cond=planes)(x, t)
 
-        return told
+        return turned(told, seeds, extra=cond) if self.turn else told
 
     def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
         """As chosen by `correction`."""

@@ -22,7 +22,11 @@ from fewstep.core.sample import sample
 from fewstep.core.solvers.first_order import FirstOrder
 from fewstep.core.types import Denoise
 from fewstep.mri.methods.base import Method, sample_seeds
+from fewstep.mri.methods.turned import turned
+from fewstep.mri.methods.wavelet import L1Wavelet
 from fewstep.mri.problem import Slice
+
+GUESSES = ("cg-sense", "l1-wavelet")
 
 QUIET = 1e-3
 """Least noise that a measurement is taken to have, in units of the slice: rounding, and what A leaves out."""
@@ -33,13 +37,14 @@ SIGMA_DATA = 0.3
 
 @dataclass(frozen=True)
 class Share:
-    """A noise rule: the same part of fresh noise in every step (DDS's eta; DiffPIR's sqrt(zeta))."""
+    """A noise rule: equally much fresh noise in every step (DDS's eta, DiffPIR's sqrt(zeta)), and a temperature."""
 
     eta: float
+    temperature: float = 1.0
 
     def __call__(self, h: float, s_p: float, s_n: float) -> tuple[float, float]:
         """(carry, fresh) of one step."""
-        return math.sqrt(1 - self.eta**2), self.eta
+        return self.temperature * math.sqrt(1 - self.eta**2), self.temperature * self.eta
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,16 @@ class Diffusion(Method):
         sigma of the last step.
     eta
         Part of fresh noise in each step, in [0, 1].
+    temperature
+        Part of the noise that is put in, at the start and in each step, in [0, 1]. At 1 these are samples of a
+        posterior; below, the net takes what is wrong with the image for part of the noise, answers are nearer to
+        the mean and their spread is too small.
     inflate
         The measurement's noise is taken to be so many times what it is, for the errors of the coil maps.
+    guess
+        What sampling starts from: "cg-sense", or "l1-wavelet", which costs more and is nearer.
+    turn
+        Let the net see each sample mirrored and moved in another way in every step (`fewstep.mri.methods.turned`).
 
     Raises
     ------
@@ -76,9 +89,14 @@ class Diffusion(Method):
     start: float = 0.3
     last: float = 0.02
     eta: float = 0.85
+    temperature: float = 1.0
     inflate: float = 1.0
+    guess: str = "cg-sense"
+    turn: bool = True
 
     def __post_init__(self) -> None:
+        if self.guess not in GUESSES:
+            raise UsageError(f"expected a guess among {', '.join(GUESSES)}, got {self.guess!r}")
         if self.steps < 1 or self.samples < 1:
             raise UsageError(f"expected steps and samples of at least 1, got {self.steps} and {self.samples}")
         if not 0 < self.last <= self.start or not 0 <= self.eta <= 1 or not self.inflate > 0:
@@ -96,9 +114,10 @@ class Diffusion(Method):
     def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
         """The denoiser, made to agree with what was measured."""
 
-    def denoise(self, one: Slice) -> Denoise:
-        """The plain denoiser of a slice."""
-        return self.prior.denoise()
+    def denoise(self, one: Slice, seeds: list[int]) -> Denoise:
+        """The plain denoiser of a slice, for one sample per seed."""
+        plain = self.prior.denoise()
+        return turned(plain, seeds) if self.turn else plain
 
     def noise(self, one: Slice) -> float:
         """The measurement's noise as it is believed, in units of the slice."""
@@ -109,20 +128,28 @@ class Diffusion(Method):
         path = self.prior.path
         grid = self._grid()
         shape = (self.samples, *one.sense.shape[1:])
-        noise = rng.normal(shape, rng.seeded([s + 500 for s in sample_seeds(seed, self.samples)]), one.sense.dtype)
-        x = path.prior(noise.to(one.sense.device), x0_guess=self._guess(one).expand(shape), t=float(grid[0]))
+        seeds = sample_seeds(seed, self.samples)
+        noise = rng.normal(shape, rng.seeded([s + 500 for s in seeds]), one.sense.dtype)
+        x = path.prior(
+            noise.to(one.sense.device),
+            x0_guess=self._guess(one, seed).expand(shape),
+            t=float(grid[0]),
+            temperature=self.temperature,
+        )
         result = sample(
-            self.consistent(self.denoise(one), one),
+            self.consistent(self.denoise(one, seeds), one),
             path,
             times=grid,
-            solver=FirstOrder(Share(self.eta), f"share(eta={self.eta})"),
+            solver=FirstOrder(
+                Share(self.eta, self.temperature), f"share(eta={self.eta}, temperature={self.temperature})"
+            ),
             x=x,
-            seeds=sample_seeds(seed, self.samples),
+            seeds=seeds,
         )
         return result.x, result.nfe
 
-    def _guess(self, one: Slice) -> Tensor:
-        return one.sense
+    def _guess(self, one: Slice, seed: int) -> Tensor:
+        return one.sense if self.guess == "cg-sense" else L1Wavelet().solve(one, seed)[0]
 
     def _grid(self) -> Tensor:
         path = self.prior.path
@@ -213,16 +240,17 @@ class DPS(Diffusion):
     Parameters
     ----------
     zeta
-        Length of the gradient's move.
+        Length of the gradient's move at sigma = 1, as part of |y|.
     """
 
-    steps: int = 100
+    steps: int = 50
     samples: int = 1
-    start: float = 20.0
-    last: float = 0.005
-    eta: float = 0.7
-    zeta: float = 20.0
+    start: float = 0.5
+    last: float = 0.01
+    zeta: float = 8.0
 
     def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
         """As in the base class."""
-        return consistency.dps(denoise, one.problem.A, one.problem.kspace, self.prior.path, zeta=self.zeta)
+        y = one.problem.kspace
+        zeta = self.zeta * float(torch.linalg.vector_norm(y))
+        return consistency.dps(denoise, one.problem.A, y, self.prior.path, zeta=zeta)

@@ -27,23 +27,30 @@ class PnPCM(DDS):
     Parameters
     ----------
     noise_share
-        Part of s_k that is put into the state as fresh noise; a consistency model wants 1, a denoiser of clean pictures
-        less.
+        Part of s_k that is put into the state as fresh noise. A consistency model wants 1; for a denoiser 0 is best:
+        what is wrong with the image is noise enough, and the answer is an estimate, not a sample.
     momentum
         Of z between iterations.
     """
 
-    steps: int = 4
-    noise_share: float = 0.5
+    steps: int = 8
+    samples: int = 1
+    noise_share: float = 0.0
     momentum: float = 0.0
+
+    @property
+    def draws(self) -> bool:
+        """Whether noise is put in."""
+        return self.noise_share > 0
 
     def solve(self, one: Slice, seed: int) -> tuple[Tensor, int]:
         """Samples, [sample, y, x]."""
-        A, denoise = one.problem.A, self.prior.denoise()
+        seeds = sample_seeds(seed, self.samples)
+        A, denoise = one.problem.A, self.denoise(one, seeds)
         normal, back = A.N, A.H(one.problem.kspace)
         shape = (self.samples, *one.sense.shape[1:])
-        streams = rng.seeded(sample_seeds(seed, self.samples))
-        x = one.sense.expand(shape)
+        streams = rng.seeded(seeds)
+        x = self._guess(one, seed).expand(shape)
         u, z, before = torch.zeros_like(x), x, x
         with torch.inference_mode(), nfe.count() as counter:
             for sigma in self._grid()[:-1].tolist():

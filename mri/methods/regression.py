@@ -21,7 +21,7 @@ class Regression(Method):
     Parameters
     ----------
     net
-        ``net(one) -> complex64 [1, y, x]`` for a `Slice`; see `fewstep.mri.models`.
+        ``net(problem, start) -> complex64 [batch, y, x]``, in the unit of the priors; see `fewstep.mri.models`.
     """
 
     net: nn.Module
@@ -29,4 +29,4 @@ class Regression(Method):
     def solve(self, one: Slice, seed: int) -> tuple[Tensor, int]:
         """[1, y, x]."""
         with torch.inference_mode():
-            return self.net(one).clone(), int(getattr(self.net, "calls", 1))
+            return self.net(one.problem, one.sense).clone(), int(getattr(self.net, "calls", 1))

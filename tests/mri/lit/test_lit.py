@@ -1,0 +1,93 @@
+"""Training modules: weights of a prior are widened for a condition, regressors train, export and come back."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from fewstep.core import parameterize, paths
+from fewstep.core.checkpoint import load
+from fewstep.core.errors import UsageError
+from fewstep.core.nn.preconditioned import Preconditioned
+from fewstep.mri.api import REGRESSION_KIND, Reconstructor
+from fewstep.mri.data.scans import SimulatedScans
+from fewstep.mri.lit.conditional import widen
+from fewstep.mri.lit.losses import squared, trapezoid
+from fewstep.mri.lit.recon import ReconModule, problem_of
+from fewstep.mri.models.prior import ComplexUNet
+from fewstep.mri.models.resnet import ReconResNet
+
+NET = {"_target_": "fewstep.mri.models.resnet.ReconResNet", "width": 4, "blocks": 1, "cascades": 1}
+
+
+def prior(**options):
+    return Preconditioned(ComplexUNet(widths=(8, 16), **options), paths.edm(), sigma_data=0.35)
+
+
+def test_a_widened_net_answers_as_the_prior_until_it_learns():
+    narrow, wide = prior(), prior(cond_channels=6)
+    torch.nn.init.normal_(narrow.inner.net.leave[-1].weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    widen(wide, narrow.state_dict())
+    x = torch.randn(2, 16, 16, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    t, cond = torch.tensor([0.1, 0.4]), torch.ones(2, 6, 16, 16)
+    # the condition's planes come after the state's, and unshuffling keeps that order
+    torch.testing.assert_close(wide(x, t, cond), narrow(x, t))
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda s: {"other": torch.ones(1)}, "of the same net"),
+        (lambda s: {k: v[:4] if v.ndim == 4 else v for k, v in s.items()}, "expected the shape"),
+    ],
+)
+def test_other_weights_are_refused(change, says):
+    with pytest.raises(UsageError, match=says):
+        widen(prior(cond_channels=6), change(prior().state_dict()))
+
+
+def test_the_rate_goes_up_stays_and_comes_down():
+    rate = [trapezoid(i, steps=1000, warmup=10, decay=100) for i in range(1000)]
+    assert rate[0] == pytest.approx(0.1)
+    assert rate[500] == 1
+    assert rate[-1] == pytest.approx(0.02 + 0.98 * 0.01)
+    assert trapezoid(500, steps=10**6, warmup=10, decay=100) == rate[500]
+
+
+def test_the_loss_is_the_squared_distance():
+    a, b = torch.tensor([1 + 2j]), torch.tensor([0j])
+    assert float(squared(a, b)) == 5
+    assert float(squared(a.real, b.real)) == 1
+
+
+def test_a_regressor_trains_exports_and_reconstructs(tmp_path):
+    data = SimulatedScans(count=4, count_held_out=1, slice_size=48, share_heads=0.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = ReconModule(ReconResNet(**{k: v for k, v in NET.items() if k != "_target_"}))
+        trainer = pl.Trainer(
+            max_steps=4, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, default_root_dir=tmp_path,
+        )  # fmt: skip
+        trainer.fit(module, data)
+    assert {"val/psnr", "val/start_psnr", "train/loss"} <= set(trainer.callback_metrics)
+    with pytest.raises(UsageError, match="how to rebuild"):
+        module.export(tmp_path / "net")
+    module.export(tmp_path / "net", recipe={"module": {"net": NET}})
+    net, config = load(tmp_path / "net", kind=REGRESSION_KIND)
+    assert config["kind"] == REGRESSION_KIND
+    problem = problem_of(next(iter(data.val_dataloader())))
+    result = Reconstructor.load(tmp_path / "net", method="regression")(problem)
+    assert result.std is None
+    assert result.report["model"]["sha256"] == config["sha256"]
+    assert net.training is False
+
+
+def test_a_start_needs_a_prior_inside():
+    with pytest.raises(UsageError, match="a net with a prior inside"):
+        ReconModule(ReconResNet(width=4, blocks=1), start="mri-prior")
+
+
+def test_the_kinds_of_the_core_read_these_nets():
+    """A preconditioned complex net says x0."""
+    x = torch.zeros(1, 8, 8, dtype=torch.complex64)
+    assert parameterize.x0(prior(), paths.edm())(x, torch.tensor(0.1)).dtype == torch.complex64
