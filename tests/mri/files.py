@@ -1,5 +1,7 @@
 """Small files as scanners write them, with known content: k-space of a head with known maps, place and contrast."""
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -196,43 +198,49 @@ def magnitude(slices=5, rows=32, columns=28):
     return (out / out.max() * 900).round().numpy().astype(np.uint16)
 
 
-def write_series(folder, *, pixels=None, edit=None, order=None, directions=(PHASE, READ), compress=None):
+def write_series(folder, *, pixels=None, edit=None, order=None, directions=(PHASE, READ)):
     """A classic MR series; `edit(dataset, i)` changes slice i; files are written in `order`."""
+    pixels = magnitude() if pixels is None else pixels
+    folder.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is wrong on purpose
+        for n, i in enumerate(order or range(len(pixels))):
+            _slice(folder / f"im{n:03d}.dcm", pixels, i, n, edit, directions)
+    return folder
+
+
+def _slice(file, pixels, i, n, edit, directions):
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-    pixels = magnitude() if pixels is None else pixels
-    folder.mkdir(parents=True, exist_ok=True)
-    for n, i in enumerate(order or range(len(pixels))):
-        one = pydicom.Dataset()
-        one.file_meta = pydicom.dataset.FileMetaDataset()
-        one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        one.SOPClassUID, one.SOPInstanceUID = MRImageStorage, f"1.2.826.99.{i + 1}"
-        one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = "1.2.826.1", "1.2.826.2", "1.2.826.3"
-        one.Modality, one.ImageType = "MR", ["ORIGINAL", "PRIMARY", "OTHER"]
-        one.PatientName, one.PatientID, one.PatientSex, one.PatientBirthDate = "Doe^Jane", "P7", "F", "19700203"
-        one.StudyDate, one.StudyTime, one.StudyID, one.AccessionNumber = "20200304", "101112", "1", ""
-        one.ReferringPhysicianName, one.Manufacturer, one.SeriesNumber = "", "ACME", 7
-        one.SeriesDescription, one.PatientPosition, one.ProtocolName = "t1 test", "HFS", "t1_test"
-        one.ScanningSequence, one.SequenceVariant, one.ScanOptions = "GR", "SP", ["FS", "FAST_GEMS"]
-        one.MRAcquisitionType, one.RepetitionTime, one.EchoTime, one.EchoTrainLength = "2D", 500, 3.5, 1
-        one.InversionTime, one.FlipAngle, one.MagneticFieldStrength = 400, 15, 3
-        one.PositionReferenceIndicator, one.AcquisitionDate = "", "***"
-        one.InstanceNumber = 99 - n
-        one.AcquisitionMatrix, one.InPlanePhaseEncodingDirection = [16, 0, 0, 14], "ROW"
-        one.PixelSpacing, one.SliceThickness = [1.5, 1.25], 4
-        one.ImageOrientationPatient = [float(round(v, 9)) for v in (*directions[0], *directions[1])]
-        place = np.array([-30.0, 12.5, 7.25]) + 4.5 * i * np.cross(*directions)
-        one.ImagePositionPatient = [float(round(v, 6)) for v in place]
-        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-        one.Rows, one.Columns = pixels.shape[1:]
-        one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 12, 11, 0
-        one.PixelData = pixels[i].astype("<u2").tobytes()
-        one.add_new(0x00091001, "LO", "private")
-        if edit is not None:
-            edit(one, i)
-        one.save_as(folder / f"im{n:03d}.dcm", enforce_file_format=True)
-    return folder
+    one = pydicom.Dataset()
+    one.file_meta = pydicom.dataset.FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    one.SOPClassUID, one.SOPInstanceUID = MRImageStorage, f"1.2.826.99.{i + 1}"
+    one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = "1.2.826.1", "1.2.826.2", "1.2.826.3"
+    one.Modality, one.ImageType = "MR", ["ORIGINAL", "PRIMARY", "OTHER"]
+    one.PatientName, one.PatientID, one.PatientSex, one.PatientBirthDate = "Doe^Jane", "P7", "F", "19700203"
+    one.StudyDate, one.StudyTime, one.StudyID, one.AccessionNumber = "20200304", "101112", "1", ""
+    one.ReferringPhysicianName, one.Manufacturer, one.SeriesNumber = "", "ACME", 7
+    one.SeriesDescription, one.PatientPosition, one.ProtocolName = "t1 test", "HFS", "t1_test"
+    one.ScanningSequence, one.SequenceVariant, one.ScanOptions = "GR", "SP", ["FS", "FAST_GEMS"]
+    one.MRAcquisitionType, one.RepetitionTime, one.EchoTime, one.EchoTrainLength = "2D", 500, 3.5, 1
+    one.InversionTime, one.FlipAngle, one.MagneticFieldStrength = 400, 15, 3
+    one.PositionReferenceIndicator, one.AcquisitionDate = "", "***"
+    one.InstanceNumber = 99 - n
+    one.AcquisitionMatrix, one.InPlanePhaseEncodingDirection = [16, 0, 0, 14], "ROW"
+    one.PixelSpacing, one.SliceThickness = [1.5, 1.25], 4
+    one.ImageOrientationPatient = [float(round(v, 9)) for v in (*directions[0], *directions[1])]
+    place = np.array([-30.0, 12.5, 7.25]) + 4.5 * i * np.cross(*directions)
+    one.ImagePositionPatient = [float(round(v, 6)) for v in place]
+    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+    one.Rows, one.Columns = pixels.shape[1:]
+    one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 12, 11, 0
+    one.PixelData = pixels[i].astype("<u2").tobytes()
+    one.add_new(0x00091001, "LO", "private")
+    if edit is not None:
+        edit(one, i)
+    one.save_as(file, enforce_file_format=True)
 
 
 def write_enhanced(file, *, pixels=None, order=None, edit=None):
