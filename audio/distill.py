@@ -133,8 +133,11 @@ class VoiceDistillModule(AcousticModule):
         return loss
 
     def _student(self, net: nn.Module, *, bounded: bool = False) -> VoiceStudent:
-        sigma = self.method.sigma_data if bounded and hasattr(self.method, "read") else None
-        return VoiceStudent(net, self.path, self.told, sigma)
+        return VoiceStudent(net, self.path, self.told, self._boundary() if bounded else None)
+
+    def _boundary(self) -> float | None:
+        """A consistency recipe's sigma_data; its loss adds the boundary by itself."""
+        return getattr(self.method, "sigma_data", None) if hasattr(self.method, "read") else None
 
     def _told(self, batch: dict[str, Tensor], draws: Tensor) -> Condition:
         recorded = self._prosody(self.teacher, batch)
@@ -145,8 +148,8 @@ class VoiceDistillModule(AcousticModule):
         return self._student(self.ema.module, bounded=True).speak(cond, steps=steps, seed=self.seed)
 
     def export(self, folder: str) -> None:
-        """Write the averaged student: a voice like any other, unless it is told more or has a boundary (`VoiceStudent`)."""
-        boundary = {"sigma_data": self.method.sigma_data} if hasattr(self.method, "read") else {}
+        """Write the averaged student: a voice, or a `VoiceStudent` if it is told more or has a boundary."""
+        boundary = {} if self._boundary() is None else {"sigma_data": self._boundary()}
         told = {} if self.told is None else {"told": {"end": self.told.end, "latent": self.told.latent}}
         own = {"_target_": "fewstep.audio.models.prodiff.ProDiff", **voice(self.net).config()}
         model = own if self.told is None else _INFORMED | {"net": own, **self.net.config()}

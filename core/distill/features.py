@@ -53,7 +53,7 @@ class RandomFeatures:
         """Zero-mean filters, so that edges count and brightness does not."""
         generator = rng.generator(self.seed)
         sizes = ((channels, self.widths[0], self.kernel), (self.widths[0], self.widths[1], 3))
-        found = []
+        found: list[Tensor] = []
         for inputs, outputs, side in sizes:
             weight = torch.randn(outputs, inputs, side, side, generator=generator) * (2 / inputs) ** 0.5 / side
             found.append(weight - weight.mean(dim=(2, 3), keepdim=True) if not found else weight)

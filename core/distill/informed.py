@@ -158,7 +158,7 @@ class Informed(nn.Module):
         for name in names:
             layer = layers[name]
             out = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
-            projection = nn.Linear(width, int(out))  # type: ignore[arg-type]
+            projection = nn.Linear(width, int(out))
             nn.init.zeros_(projection.weight)
             nn.init.zeros_(projection.bias)
             self.project[_key(name)] = projection

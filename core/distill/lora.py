@@ -54,7 +54,7 @@ class Lora:
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
         sites: Any = self.sites or [name for name, module in net.named_modules() if isinstance(module, kinds)]
         alpha = self.rank if self.alpha is None else self.alpha
-        config = peft.LoraConfig(r=self.rank, lora_alpha=alpha, target_modules=sites, bias="none")  # type: ignore[arg-type]
+        config = peft.LoraConfig(r=self.rank, lora_alpha=alpha, target_modules=sites, bias="none")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             try:
@@ -72,9 +72,9 @@ def merged(net: nn.Module) -> nn.Module:
     net = copy.deepcopy(net)
     for name, module in list(net.named_modules()):
         if isinstance(module, layer_of):
-            module.merge()  # type: ignore[operator]
+            module.merge()
             parent, _, leaf = name.rpartition(".")
-            setattr(net.get_submodule(parent), leaf, module.get_base_layer())  # type: ignore[operator]
+            setattr(net.get_submodule(parent), leaf, module.get_base_layer())
     return net
 
 

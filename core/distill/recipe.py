@@ -151,9 +151,11 @@ def grid(path: AffinePath, steps: int, times: Sequence[float] | None = None) -> 
 
 @runtime_checkable
 class Recipe(Protocol):
-    """Anything with a loss; `pairs` tells whether `Items.eps` is needed."""
+    """Anything with a loss."""
 
-    pairs: bool
+    @property
+    def pairs(self) -> bool:
+        """Whether it learns from pairs."""
 
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""

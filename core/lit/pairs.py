@@ -82,7 +82,7 @@ class PairData(pl.LightningDataModule):
         for first, batch in zip(range(0, self.n, self.batch_size), self._batches(), strict=False):
             size = min(self.batch_size, self.n - first)
             told = {key: batch[key][:size] for key in PARTS if key in batch}
-            y, shape = told.get("y"), batch["x0"].shape[1:] if "x0" in batch else self.shape
+            y, shape = told.get("y"), tuple(batch["x0"].shape[1:]) if "x0" in batch else self.shape or ()
             seeds = [self.seed * 1_000_003 + i for i in range(first, first + size)]
             drawn = pairs(
                 self._denoise(model, told), model.path, shape=(size, *shape), times=grid,
