@@ -32,7 +32,7 @@ INHERITED = tuple(_INHERITED.split())
 _ALWAYS = """
 PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName
 Manufacturer PositionReferenceIndicator SliceThickness MRAcquisitionType EchoTime EchoTrainLength ScanOptions
-RepetitionTime
+RepetitionTime PatientPosition
 """
 ALWAYS = tuple(_ALWAYS.split())
 """Type 2: there even if empty."""

@@ -95,8 +95,8 @@ def product(
     Product
         Slices in order of their place; turned to the usual view unless they come from DICOM or NIfTI.
     """
-    order = scan.geometry.order()
     turn = upright(scan.geometry) if scan.mode == "raw" and scan.geometry.known else Turn()
+    order = turn.geometry(scan.geometry).order()
 
     def pictures(values: Tensor, *, cut: bool = True) -> np.ndarray:
         values = crop_picture(values, scan.picture) if cut else values

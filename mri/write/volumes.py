@@ -52,4 +52,4 @@ def write_npz(file: Path, made: Product) -> None:
         arrays["std"] = made.std
     arrays |= {name.replace("-", "_"): values for name, values in made.others.items()}
     with replacing(file) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
