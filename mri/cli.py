@@ -223,7 +223,8 @@ class _Run:
         try:
             key = self.settings.key(job, self.reconstructor.model)
             if self.args.skip_existing and (manifest := done(self.settings, key)) is not None:
-                self.tell(_facts(job, manifest, "skipped"), f"{job.name}: done before")
+                where = self.settings.out / Path(manifest["files"][0]).parts[0]
+                self.tell(_facts(job, manifest, "skipped"), f"{job.name}: done before, {where}")
                 return
             manifest = run(job, self.settings, self.reconstructor, key, progress.tick)
             self.tell(_facts(job, manifest, "done"), _sentence(job, manifest, self.settings.out))

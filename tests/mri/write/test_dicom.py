@@ -138,7 +138,7 @@ def test_raw_is_upright_and_keeps_its_place(tmp_path):
     assert p.geometry.row_direction[0] > 0.5  # axial: the patient's left is on the right
     assert p.geometry.column_direction[1] > 0.5  # the back is below
     for i in range(2):  # the brightest pixel lies at the same place in the patient
-        y, x = np.unravel_index(image[i].abs().argmax(), image[i].shape)
+        y, x = np.unravel_index(int(image[i].abs().argmax()), image[i].shape)
         where = middle(i) + (y - 11.5) * 10 * READ + (x - 9.5) * 11 * PHASE
         j = int(np.argmin([abs(np.dot(np.array(m) - middle(i), NORMAL)) for m in p.geometry.middles]))
         v, u = np.unravel_index(p.magnitude[j].argmax(), p.size)
