@@ -72,6 +72,8 @@ class MomentMatching:
         Of the sampler.
     times
         Its falling times [steps + 1]; default even ones.
+    recompute
+        See `fewstep.core.distill.unrolled.unroll`.
     features
         ``x0 -> [batch, d]``, a frozen net; default: the flattened signal itself.
     kernel
@@ -80,6 +82,7 @@ class MomentMatching:
 
     steps: int = 4
     times: Sequence[float] | None = None
+    recompute: bool = True
     features: Callable[[Tensor], Tensor] | None = None
     kernel: Kernel = polynomial
     pairs: ClassVar[bool] = False
@@ -87,7 +90,7 @@ class MomentMatching:
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """One number, [1]: it belongs to the batch, not to its items."""
         start = path.prior(items.noise(generator), items.y)
-        drawn = unroll(nets.student, path, start, self.grid(path), y=items.y)
+        drawn = unroll(nets.student, path, start, self.grid(path), y=items.y, recompute=self.recompute)
         see = self.features or (lambda x: x.flatten(1))
         with torch.autocast(drawn.device.type, enabled=False):  # differences of near equal sums
             return mmd2(see(drawn).float(), see(items.x0).float(), kernel=self.kernel)[None]

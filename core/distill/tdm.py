@@ -5,7 +5,9 @@ the end t_mid of that step, is diffused on to t in (t_mid, t_max) by the forward
 
     u_t = (a_t/a_mid) u_mid + sqrt(s_t² − (a_t/a_mid)² s_mid²) eps
 
-and the difference of the real and fake denoisers there moves the answer. One net per noise level, no data.
+and the difference of the real and fake denoisers there moves the answer. One net per noise level, no data. The fake
+denoiser is trained on just these u_t: the noise of u_mid is the student's own and depends on its answer, so that x0
+with fresh noise, which the paper trains on with importance weights, is another law.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fewstep.core.distill.distribution import denoising, gradient
+from fewstep.core.distill.distance import mean, mse
+from fewstep.core.distill.distribution import gradient
 from fewstep.core.distill.recipe import Items, Nets, grid
 from fewstep.core.distill.segment import jump
 from fewstep.core.errors import UsageError
@@ -103,6 +106,7 @@ def trajectory_matching(
     *,
     y: Tensor | None = None,
     c: float = 1e-3,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """The student's loss, a pseudo-Huber distance, [batch].
 
@@ -122,6 +126,8 @@ def trajectory_matching(
         Degraded end, shaped like `eps`; None is 0.
     c
         Of the pseudo-Huber distance.
+    mask
+        What is not padding, broadcast to `eps`.
 
     Returns
     -------
@@ -130,9 +136,40 @@ def trajectory_matching(
     """
     with torch.no_grad():
         x = renoise(path, answer.x_mid, answer.t_mid, t, eps, y=y)
-        goal = answer.x0 - gradient(answer.x0, real(x, t), fake(x, t))
+        goal = answer.x0 - gradient(answer.x0, real(x, t), fake(x, t), mask=mask)
     errors = (answer.x0 - goal).abs().square()
-    return ((errors + c * c).sqrt() - c).flatten(1).mean(dim=1)
+    return mean((errors + c * c).sqrt() - c, mask)
+
+
+def diffused(
+    fake: Denoise, answer: Answer, path: AffinePath, eps: Tensor, t: Tensor, *, y: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The fake denoiser's loss at the states diffused from `answer`, [batch].
+
+    With c² = s_t² − (a_t/a_mid)² s_mid² the score of their law is E[−eps / c | u_t]; in a denoiser D's words it is
+    (a_t D − u_t) / s_t², so that eps is compared with c (u_t − a_t D) / s_t².
+
+    Parameters
+    ----------
+    fake
+        The denoiser of the student's law.
+    answer, path, eps, t, y
+        As in `trajectory_matching`.
+    mask
+        What is not padding, broadcast to `eps`.
+
+    Returns
+    -------
+    Tensor
+        [batch].
+    """
+    x = renoise(path, answer.x_mid, answer.t_mid, t, eps, y=y).detach()
+    a, _, s = path.broadcast(path.coefficients(answer.t_mid), x)
+    a_t, b_t, s_t = path.broadcast(path.coefficients(t), x)
+    c = (s_t.square() - (a_t / a * s).square()).clamp(min=0).sqrt()
+    u = x if y is None else x - b_t * y
+    return mse(c * (u - a_t * fake(x, t)) / s_t.square(), eps, mask)
 
 
 @dataclass(frozen=True)
@@ -157,19 +194,20 @@ class TrajectoryMatching:
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""
         answer = self._roll(nets.student, path, items, generator)
-        u = items.uniform(generator, 0.02, 0.98)
-        t = answer.t_mid + u * (self.high * path.t_max - answer.t_mid)
-        eps = items.noise(generator)
-        return trajectory_matching(
-            answer, nets.teacher, nets.of_student(), path, eps, t.clamp(min=path.t_min), y=items.y
-        )
+        t, eps = self._later(answer, path, items, generator), items.noise(generator)
+        return trajectory_matching(answer, nets.teacher, nets.of_student(), path, eps, t, y=items.y, mask=items.mask)
 
     def fake_loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""
         with torch.no_grad():
             answer = self._roll(nets.student, path, items, generator)
-        t = items.uniform(generator, path.t_min, path.t_max)
-        return denoising(nets.of_student(), answer.x0, path, items.noise(generator), t, y=items.y)
+        t = self._later(answer, path, items, generator)
+        return diffused(nets.of_student(), answer, path, items.noise(generator), t, y=items.y, mask=items.mask)
+
+    def _later(self, answer: Answer, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """Times after the end of the step, before almost pure noise."""
+        u = items.uniform(generator, 0.02, 0.98)
+        return (answer.t_mid + u * (self.high * path.t_max - answer.t_mid)).clamp(min=path.t_min)
 
     def _roll(self, student: Denoise, path: AffinePath, items: Items, generator: torch.Generator) -> Answer:
         step = int(torch.randint(self.steps, (), generator=generator))

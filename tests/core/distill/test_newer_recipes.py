@@ -19,6 +19,7 @@ from fewstep.core.distill.refiner import Refined, Refinement, velocity_on
 from fewstep.core.distill.reflow import Reflow
 from fewstep.core.distill.relay import Relay
 from fewstep.core.distill.segment import ddim
+from fewstep.core.distill.tdm import Answer, diffused
 from fewstep.core.distill.unrolled import Unrolled
 from fewstep.core.errors import UsageError
 
@@ -188,6 +189,21 @@ def test_unrolled_steps_learn_pairs_or_data():
     exact = Nets(lambda x, t: batch.x0, None, None)
     for pairs in (True, False):
         assert Unrolled(3, pairs=pairs).loss(exact, path, batch, seeded()).max() < 1e-12
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.key)
+def test_the_fake_denoiser_rests_at_the_law_of_the_diffused_states(path):
+    n = 20_000
+    middle, later = (torch.full((n,), value * path.t_max, dtype=torch.float64) for value in (0.3, 0.7))
+    x_mid, x0, _, y = draws(path, middle, n=n, d=1, with_y=path.key.startswith("ou"))
+    answer, eps = Answer(x0, middle, x_mid), torch.randn(n, 1, generator=seeded(5), dtype=torch.float64)
+    errors = []
+    for mean in (0.7, 0.9):  # the law's own, and another
+        shift = torch.zeros(n, 1, dtype=torch.float64, requires_grad=True)
+        fake = lambda x, t, m=mean, s=shift: denoiser(path, mean=m, y=y)(x, t) + s  # noqa: E731
+        slopes = torch.autograd.grad(diffused(fake, answer, path, eps, later, y=y).sum(), shift)[0]
+        errors.append(float(slopes.mean() / slopes.std() * n**0.5))
+    assert abs(errors[0]) < 4 < abs(errors[1])
 
 
 def test_high_frequencies_weigh_more():
