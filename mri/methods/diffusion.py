@@ -88,7 +88,7 @@ class Diffusion(Method):
     samples: int = 4
     start: float = 0.3
     last: float = 0.02
-    eta: float = 0.85
+    eta: float = 1.0
     temperature: float = 1.0
     inflate: float = 1.0
     guess: str = "cg-sense"

@@ -27,16 +27,18 @@ class PnPCM(DDS):
     Parameters
     ----------
     noise_share
-        Part of s_k that is put into the state as fresh noise. A consistency model wants 1; for a denoiser 0 is best:
-        what is wrong with the image is noise enough, and the answer is an estimate, not a sample.
+        Part of s_k that is put into the state as fresh noise. A consistency model wants 1; a denoiser less, for what is
+        wrong with the image is noise enough. 0: an estimate, not samples. The spread of samples below 1 is too small.
     momentum
         Of z between iterations.
     """
 
     steps: int = 8
-    samples: int = 1
-    noise_share: float = 0.0
-    momentum: float = 0.0
+    start: float = 0.5
+    inflate: float = 1.2
+    iterations: int = 8
+    noise_share: float = 0.3
+    momentum: float = 0.2
 
     @property
     def draws(self) -> bool:
