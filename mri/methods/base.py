@@ -71,13 +71,15 @@ class Method(ABC):
         Returns
         -------
         Result
+            0 outside of the support of the coil maps.
         """
         answers, calls = [], 0
         for i in range(len(problem)):
             one = normalised(problem.item(i))
             answer, calls = self.solve(one, seed + i)
             answers.append(answer * one.scale)
-        samples = torch.stack(answers)
+        seen = (problem.coil_maps != 0).any(1, keepdim=True)
+        samples = torch.stack(answers) * seen  # where no coil sees anything, no data contradict a prior
         image = samples.mean(1)
         return Result(image, calls, problem.residual(image), samples if self.draws else None)
 
