@@ -42,6 +42,7 @@ class Conditional(DDS):
 
     steps: int = 4
     start: float = 1.0
+    guess: str = "cg-sense"
     correction: str = "dds"
     error: float = 0.08
 

@@ -22,14 +22,18 @@ from fewstep.core.sample import sample
 from fewstep.core.solvers.first_order import FirstOrder
 from fewstep.core.types import Denoise
 from fewstep.mri.methods.base import Method, sample_seeds
+from fewstep.mri.methods.splitting import admm
 from fewstep.mri.methods.turned import turned
 from fewstep.mri.methods.wavelet import L1Wavelet
 from fewstep.mri.problem import Slice
 
-GUESSES = ("cg-sense", "l1-wavelet")
+GUESSES = ("cg-sense", "l1-wavelet", "admm")
 
 QUIET = 1e-3
 """Least noise that a measurement is taken to have, in units of the slice: rounding, and what A leaves out."""
+
+WARM = (0.5, 0.05, 0.03)
+"""First and last sigma, and least error, of a start by ADMM."""
 
 SIGMA_DATA = 0.3
 """Standard deviation of slices, real and imaginary part together."""
@@ -73,7 +77,8 @@ class Diffusion(Method):
     inflate
         The measurement's noise is taken to be so many times what it is, for the errors of the coil maps.
     guess
-        What sampling starts from: "cg-sense", or "l1-wavelet", which costs more and is nearer.
+        What sampling starts from: "cg-sense"; "l1-wavelet", which is nearer and costs no network call; "admm", which
+        spends half of the steps on `fewstep.mri.methods.splitting`, once for all samples.
     turn
         Let the net see each sample mirrored and moved in another way in every step (`fewstep.mri.methods.turned`).
 
@@ -126,13 +131,14 @@ class Diffusion(Method):
     def solve(self, one: Slice, seed: int) -> tuple[Tensor, int]:
         """Samples, [sample, y, x]."""
         path = self.prior.path
-        grid = self._grid()
-        shape = (self.samples, *one.sense.shape[1:])
         seeds = sample_seeds(seed, self.samples)
+        guess, before = self._guess(one, seed)
+        grid = self._grid(self.steps - before)
+        shape = (self.samples, *one.sense.shape[1:])
         noise = rng.normal(shape, rng.seeded([s + 500 for s in seeds]), one.sense.dtype)
         x = path.prior(
             noise.to(one.sense.device),
-            x0_guess=self._guess(one, seed).expand(shape),
+            x0_guess=guess.expand(shape),
             t=float(grid[0]),
             temperature=self.temperature,
         )
@@ -146,17 +152,36 @@ class Diffusion(Method):
             x=x,
             seeds=seeds,
         )
-        return result.x, result.nfe
+        return result.x, result.nfe + before
 
-    def _guess(self, one: Slice, seed: int) -> Tensor:
-        return one.sense if self.guess == "cg-sense" else L1Wavelet().solve(one, seed)[0]
+    def _guess(self, one: Slice, seed: int) -> tuple[Tensor, int]:
+        """What to start from, [1, y, x], and how many network calls it took."""
+        if self.guess == "cg-sense":
+            return one.sense, 0
+        if self.guess == "l1-wavelet":
+            return L1Wavelet().solve(one, seed)
+        calls = self.steps // 2
+        if calls == 0:
+            return one.sense, 0
+        return admm(
+            self.denoise(one, [seed]),
+            one,
+            self.prior.path,
+            one.sense,
+            sigmas=times.karras(self.prior.path, calls + 1, start=WARM[0], end=WARM[1])[:calls].tolist(),
+            sigma_y=self.noise(one),
+            sigma_data=SIGMA_DATA,
+            floor=WARM[2],
+            iterations=8,
+            momentum=0.2,
+        )
 
-    def _grid(self) -> Tensor:
+    def _grid(self, steps: int) -> Tensor:
         path = self.prior.path
         start = min(self.start, path.t_max)
-        if self.steps == 1:
+        if steps == 1:
             return torch.tensor([start, 0.0], dtype=torch.float64)
-        return times.karras(path, self.steps, start=start, end=min(self.last, 0.99 * start))
+        return times.karras(path, steps, start=start, end=min(self.last, 0.99 * start))
 
 
 @dataclass(frozen=True)
@@ -175,6 +200,8 @@ class DDS(Diffusion):
     Chung et al. 2024, arXiv:2303.05754; the weight is calibrated, see `fewstep.core.consistency.dds`.
     """
 
+    start: float = 0.1
+    guess: str = "admm"
     iterations: int = 10
     floor: float = 0.03
 

@@ -1,22 +1,17 @@
-"""A consistency model, or any denoiser, as the proximal step of ADMM: 2 to 4 network calls.
+"""A consistency model, or any denoiser, as the proximal step of ADMM: good in 4 to 12 network calls, see `splitting`.
 
-    x <- argmin |A x − y|² + rho |x − (z − u)|²  (conjugate gradients);  z <- f(x + u + s_k n, s_k);  u <- u + x − z
-
-Plug-and-play consistency models, arXiv:2509.22736. The splitting carries two states, so that it is no table of
-coefficients; each of its rows is a call of the same ``denoise(x, t)``.
+Plug-and-play consistency models, arXiv:2509.22736.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from fewstep.core import nfe, rng
-from fewstep.core.operators import conjugate_gradient
 from fewstep.mri.methods.base import sample_seeds
 from fewstep.mri.methods.diffusion import DDS, SIGMA_DATA
+from fewstep.mri.methods.splitting import admm
 from fewstep.mri.problem import Slice
 
 
@@ -35,6 +30,7 @@ class PnPCM(DDS):
 
     steps: int = 8
     start: float = 0.5
+    guess: str = "cg-sense"
     inflate: float = 1.2
     iterations: int = 8
     noise_share: float = 0.3
@@ -48,24 +44,19 @@ class PnPCM(DDS):
     def solve(self, one: Slice, seed: int) -> tuple[Tensor, int]:
         """Samples, [sample, y, x]."""
         seeds = sample_seeds(seed, self.samples)
-        A, denoise = one.problem.A, self.denoise(one, seeds)
-        normal, back = A.N, A.H(one.problem.kspace)
-        shape = (self.samples, *one.sense.shape[1:])
-        streams = rng.seeded(seeds)
-        x = self._guess(one, seed).expand(shape)
-        u, z, before = torch.zeros_like(x), x, x
-        with torch.inference_mode(), nfe.count() as counter:
-            for sigma in self._grid()[:-1].tolist():
-                t = torch.tensor(sigma, device=x.device)
-                noise = rng.normal(shape, streams, x.dtype).to(x.device)
-                z = nfe.call(denoise, x + u + self.noise_share * sigma * noise, t)
-                z, before = z + self.momentum * (z - before), z
-                u = u + x - z
-                rho = self.noise(one) ** 2 / self._spread(sigma)
-                goal = z - u
-                missing = back - normal.apply(goal)
-                x = goal + conjugate_gradient(normal, missing, iterations=self.iterations, damping=rho).x
-        return x.clone(), counter.calls
-
-    def _spread(self, sigma: float) -> float:
-        return max(sigma**2 * SIGMA_DATA**2 / (sigma**2 + SIGMA_DATA**2), self.floor**2)
+        guess, before = self._guess(one, seed)
+        answer, calls = admm(
+            self.denoise(one, seeds),
+            one,
+            self.prior.path,
+            guess.expand(self.samples, -1, -1),
+            sigmas=self._grid(self.steps)[:-1].tolist(),
+            sigma_y=self.noise(one),
+            sigma_data=SIGMA_DATA,
+            floor=self.floor,
+            iterations=self.iterations,
+            momentum=self.momentum,
+            noise_share=self.noise_share,
+            seeds=seeds,
+        )
+        return answer, calls + before
