@@ -45,7 +45,7 @@ from fewstep.core.types import Denoise
 
 PATH = mixture.PATH
 SIGMA_DATA = (mixture.RADIUS**2 / 2 + mixture.STD**2) ** 0.5
-ITERATIONS, BATCH, EVALUATED, PAIRS = 3000, 512, 16384, 32768
+ITERATIONS, BATCH, EVALUATED, PAIRS = 2000, 512, 16384, 32768
 
 
 class Velocity(nn.Module):
@@ -98,7 +98,7 @@ def entries(iterations: int = ITERATIONS) -> dict[str, Entry]:
             read=lambda denoise: bounded(denoise, PATH, sigma_data=SIGMA_DATA),
         ),
         "consistency trajectory": Entry(
-            ((1.0, ConsistencyTrajectory(SIGMA_DATA, steps=6, leaps=3, step=partial(heun, sigma_data=SIGMA_DATA))),),
+            ((1.0, ConsistencyTrajectory(SIGMA_DATA, steps=6, leaps=2, step=partial(heun, sigma_data=SIGMA_DATA))),),
             read=lambda net: told(net, Told(end=True)),
         ),
         "progressive, 32 to 1": Entry(
@@ -131,7 +131,10 @@ def entries(iterations: int = ITERATIONS) -> dict[str, Entry]:
         ),
         "trajectory matching, 4 steps": Entry(((1.0, TrajectoryMatching(4)),), steps=4, preserves=False),
         "moment matching, 4 steps": Entry(
-            ((1.0, MomentMatching(4, kernel=gaussian, recompute=False)),), steps=4, preserves=False, target=(0.144, 0.051)
+            ((1.0, MomentMatching(4, kernel=gaussian, recompute=False)),),
+            steps=4,
+            preserves=False,
+            target=(0.144, 0.051),
         ),
     }
 
@@ -152,8 +155,6 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
         table += judge.rows(f"teacher, {n} steps", [mixture.teacher], n, None, 0.0, 0, seeds=(0,), judged=True)
     table += judge.rows("copy, 1 step", [start], 1, None, 0.0, iterations, seeds=(0,), judged=True)
     for name, entry in entries(iterations).items():
-        if progress:
-            progress(name)
         students, spent = [], []
         for seed in seeds:
             begun = time.process_time()
@@ -164,6 +165,9 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
         table += judge.rows(
             name, students, entry.steps, target, mean, iterations, seeds, judged=entry.preserves, solver=entry.solver
         )
+        if progress:
+            figures = [f"{row['metric']} {row['value']:.4g}" for row in table if row["row"] == name]
+            progress(f"{name}: {', '.join(figures)}")
     if data is not None:
         table += photos.rows(quick=quick, data=data, progress=progress)
         table += voice.rows(quick=quick, data=data, progress=progress)
