@@ -22,6 +22,10 @@ from fewstep.mri.read import Job, Options
 from fewstep.mri.scan import Scan
 
 FORMATS = ("dicom", "nifti", "png", "npz")
+BEHIND = "agrees less with the data than"
+"""In the warnings of a reconstructor about single slices, which are said once for all."""
+WORSE = 1.1
+"""A data residual that is so many times a classical method's is pointed out."""
 SCHEMA = 1
 
 Tick = Callable[[int, int], None]
@@ -226,9 +230,37 @@ def _merged(reports: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     names = list(reports[0].get("residual", {}))
     merged["residual"] = {name: [v for report in reports for v in report["residual"][name]] for name in names}
     merged["seconds_per_slice"] = sum(report["seconds_per_slice"] for report in reports) / len(reports)
-    several = [w for report in reports for w in report.get("warnings", [])]
-    merged["warnings"] = _once(several, len(reports))
+    several = [w for report in reports for w in report.get("warnings", []) if BEHIND not in w]
+    merged["warnings"] = _once(several, len(reports)) + disagreements(str(merged["method"]), merged["residual"])
     return merged
+
+
+def disagreements(method: str, residuals: Mapping[str, list[float]]) -> list[str]:
+    """What to say where a classical method agrees better with the data.
+
+    Parameters
+    ----------
+    method
+        Whose picture is written.
+    residuals
+        |A x − y| / |y| of each slice, by method.
+
+    Returns
+    -------
+    list of str
+        One sentence for each classical method that is ahead in some slice.
+    """
+    said = []
+    for other in ("cg-sense", "l1-wavelet"):
+        pairs = list(zip(residuals[method], residuals.get(other, []), strict=False))
+        behind = [i for i, (mine, theirs) in enumerate(pairs) if mine > WORSE * theirs + 1e-6]
+        if other != method and behind:
+            worst = max(behind, key=lambda i: pairs[i][0] / max(pairs[i][1], 1e-12))
+            said.append(
+                f"{method} {BEHIND} {other} in {len(behind)} of {len(pairs)} slices, most in number {worst + 1} "
+                f"({pairs[worst][0]:.4f} against {pairs[worst][1]:.4f})"
+            )
+    return said
 
 
 def _once(warnings: list[str], slices: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,13 @@ def sampled(kspace: Tensor) -> Tensor:
 
 
 def sha256(file: Path) -> str:
-    """Of a file, hex."""
+    """Of a file, hex; remembered as long as the file does not change."""
+    facts = file.stat()
+    return _sha256(file, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(4096)
+def _sha256(file: Path, size: int, changed: int) -> str:
     digest = hashlib.sha256()
     with open(file, "rb") as stream:
         while block := stream.read(1 << 20):

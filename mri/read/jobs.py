@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fewstep.core.errors import UsageError
+from fewstep.mri.read.check import sha256
 from fewstep.mri.read.dicom import members, read_header
 from fewstep.mri.read.magnitude import REFUSAL, Options, digest_of, read_nifti, series_info, to_scan
 from fewstep.mri.read.series import read_series
@@ -48,8 +49,8 @@ class Job:
         """Of the content of all files, hex."""
         total = hashlib.sha256()
         for file in self.files:
-            data = file[1] if isinstance(file, tuple) else file.read_bytes()
-            total.update(hashlib.sha256(data).digest())
+            own = hashlib.sha256(file[1]).hexdigest() if isinstance(file, tuple) else sha256(file)
+            total.update(own.encode())
         return total.hexdigest()
 
     def read(self, options: Options, *, spacing: tuple[float, float, float] | None = None) -> list[Scan]:

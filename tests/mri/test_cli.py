@@ -262,6 +262,14 @@ def test_slice_by_slice_is_the_whole(tmp_path):
     np.testing.assert_allclose(made.report["residual"]["cg-sense"], whole.report["residual"]["cg-sense"], rtol=1e-3)
 
 
+def test_a_worse_residual_is_never_hidden():
+    residuals = {"dds": [0.1, 0.3, 0.2], "cg-sense": [0.1, 0.1, 0.1], "l1-wavelet": [0.2, 0.3, 0.2]}
+    assert batch.disagreements("dds", residuals) == [
+        "dds agrees less with the data than cg-sense in 2 of 3 slices, most in number 2 (0.3000 against 0.1000)"
+    ]
+    assert batch.disagreements("cg-sense", residuals) == []
+
+
 def test_empty_slices_stay_empty(tmp_path):
     data = kspace()
     data[1] = 0
