@@ -31,8 +31,6 @@ class Conditional(DDS):
     correction
         "dds": calibrated conjugate gradients; "project": what was measured replaces what was guessed, for noiseless
         data; "none".
-    error
-        Standard deviation of the net's own error, to which its answers are trusted whatever the noise level.
 
     Raises
     ------
@@ -41,10 +39,7 @@ class Conditional(DDS):
     """
 
     steps: int = 4
-    start: float = 1.0
-    guess: str = "cg-sense"
     correction: str = "dds"
-    error: float = 0.08
 
     def __post_init__(self) -> None:
         Diffusion.__post_init__(self)
@@ -63,13 +58,12 @@ class Conditional(DDS):
 
     def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
         """As chosen by `correction`."""
-        A, y, path = one.problem.A, one.problem.kspace, self.prior.path
         if self.correction == "none":
             return denoise
-        if self.correction == "project":
-            return consistency.project(denoise, A, y, path, iterations=30, tolerance=1e-6)
-        options = {"sigma_y": self.noise(one), "floor": min(self.floor, self.error), "iterations": self.iterations}
-        return consistency.dds(denoise, A, y, path, sigma_data=self.error, **options)
+        if self.correction == "dds":
+            return DDS.consistent(self, denoise, one)
+        A, y = one.problem.A, one.problem.kspace
+        return consistency.project(denoise, A, y, self.prior.path, iterations=30, tolerance=1e-6)
 
     @property
     def draws(self) -> bool:

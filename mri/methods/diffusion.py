@@ -133,7 +133,8 @@ class Diffusion(Method):
         path = self.prior.path
         seeds = sample_seeds(seed, self.samples)
         guess, before = self._guess(one, seed)
-        grid = self._grid(self.steps - before)
+        start = WARM[0] if self.guess == "admm" and before == 0 else self.start
+        grid = self._grid(self.steps - before, start)
         shape = (self.samples, *one.sense.shape[1:])
         noise = rng.normal(shape, rng.seeded([s + 500 for s in seeds]), one.sense.dtype)
         x = path.prior(
@@ -176,9 +177,9 @@ class Diffusion(Method):
             momentum=0.2,
         )
 
-    def _grid(self, steps: int) -> Tensor:
+    def _grid(self, steps: int, start: float) -> Tensor:
         path = self.prior.path
-        start = min(self.start, path.t_max)
+        start = min(start, path.t_max)
         if steps == 1:
             return torch.tensor([start, 0.0], dtype=torch.float64)
         return times.karras(path, steps, start=start, end=min(self.last, 0.99 * start))

@@ -50,7 +50,7 @@ class PnPCM(DDS):
             one,
             self.prior.path,
             guess.expand(self.samples, -1, -1),
-            sigmas=self._grid(self.steps)[:-1].tolist(),
+            sigmas=self._grid(self.steps, self.start)[:-1].tolist(),
             sigma_y=self.noise(one),
             sigma_data=SIGMA_DATA,
             floor=self.floor,
