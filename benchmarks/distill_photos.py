@@ -77,14 +77,14 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
     for steps in (1, 2, 4, 8) if quick else (1, 2, 4, 8, 50):
         table += judge.rows("teacher", teacher, steps, seeds[:1] if steps == 50 else seeds)
     for name, student in students().items():
-        if progress:
-            progress(name)
         export, cost = trained(
             ("quick-" if quick else "") + "photos-" + _slug(name), jobs(student, folder, quick=quick)
         )
         for steps in student.steps:
             table += judge.rows(name, Pretrained.load(export), steps, seeds)
         table += [_row(name, metric, value, None) for metric, value in cost.items()]
+        if progress:
+            progress(", ".join(f"{row['row']}: {row['metric']} {row['value']:.4g}" for row in table[-14:]))
     return table + ([] if quick else verdict(table))
 
 

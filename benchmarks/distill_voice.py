@@ -31,7 +31,6 @@ METHODS = {
     "consistency": f"consistency.Consistency, sigma_data: 1.0, steps: 4, {_STEP}, {_DISTANCE}",
     "ctm": f"ctm.ConsistencyTrajectory, sigma_data: 1.0, steps: 4, leaps: 2, {_STEP}, {_DISTANCE}",
     "reflow": f"reflow.Reflow, limit: 1.0, {_DISTANCE}",
-    "pairs": f"reflow.PairDistillation, {_DISTANCE}",
 }
 """Every distance is L1, as the teacher's own, and every grid has the teacher's four steps."""
 
@@ -57,8 +56,6 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
     for steps in (1, 2, 4):
         table += judge.rows("teacher", steps, tts._speaker(teacher, steps))
     for name, method in METHODS.items():
-        if progress:
-            progress(name)
         export, cost = trained(
             f"voice-{'quick-' if quick else ''}{name}", [_job(method, folder, 2 if quick else ITERATIONS)]
         )
@@ -66,6 +63,8 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
         for steps in (1, 2):
             table += judge.rows(name, steps, _speaker(student, teacher, steps))
         table += [tts._row(name, metric, value, None) for metric, value in cost.items()]
+        if progress:
+            progress(", ".join(f"{row['row']}: {row['metric']} {row['value']:.4g}" for row in table[-8:]))
     return table
 
 
