@@ -1,13 +1,15 @@
 """Jobs of `fewstep recon`: read, reconstruct slice by slice, write, remember; a job that is done is not done again.
 
-The key of a job is the hash of its source's content and of all options that change the result. Its manifest
-`.jobs/KEY.json` is written last, so that a job stopped halfway is done again, into the same files with the same UIDs.
+The key of a job is the hash of its source's content and of all options that change the result. Each slice is kept in
+`.jobs/KEY/` until the manifest `.jobs/KEY.json` is written, last of all: a job that was stopped goes on with the slices
+that it lacks, into the same files with the same UIDs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,17 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from fewstep.core.errors import UsageError
 from fewstep.mri.read import Job, Options
 from fewstep.mri.scan import Scan
+from fewstep.mri.slices import reconstruct
 
 FORMATS = ("dicom", "nifti", "png", "npz")
-BEHIND = "agrees less with the data than"
-"""In the warnings of a reconstructor about single slices, which are said once for all."""
-WORSE = 1.1
-"""A data residual that is so many times a classical method's is pointed out."""
 SCHEMA = 1
 
 Tick = Callable[[int, int], None]
@@ -149,6 +145,7 @@ def run(job: Job, settings: Settings, reconstructor: Any, key: str, tick: Tick |
         "files": files,
     }
     write_json(manifest_of(settings, key), manifest)
+    shutil.rmtree(settings.out / ".jobs" / key, ignore_errors=True)
     return manifest
 
 
@@ -158,7 +155,8 @@ def _scan(
     """Reconstruct and write one scan; its report, and its files relative to the output folder."""
     from fewstep.mri.write.files import safe_name, write_json
 
-    made = reconstruct(scan, reconstructor, seed=settings.seed, tick=tick)
+    kept = settings.out / ".jobs" / key / f"{number:03d}"
+    made = reconstruct(scan, reconstructor, seed=settings.seed, tick=tick, kept=kept)
     stem = safe_name(f"{Path(scan.info.file).stem} {scan.label}" if scan.label else Path(scan.info.file).stem)
     folder = settings.out / f"{stem}-{key[:8]}"
     offset = 10 * number if count > 1 else 0
@@ -169,125 +167,6 @@ def _scan(
     write_json(folder / "report.json", report)
     files.append(folder / "report.json")
     return report, [file.relative_to(settings.out).as_posix() for file in files]
-
-
-def reconstruct(scan: Scan, reconstructor: Any, *, seed: int = 0, tick: Callable[[int], None] | None = None) -> Any:
-    """A scan's `Product`, slice by slice; slices without any signal stay empty.
-
-    Parameters
-    ----------
-    scan
-        Any.
-    reconstructor
-        A `Reconstructor`, or anything called like one.
-    seed
-        Slice i has ``seed + i``.
-    tick
-        Called with the number of slices done.
-
-    Returns
-    -------
-    Product
-        Its report adds to the reconstructor's: file, mode, guarantee (restore), metrics (where there is a reference).
-    """
-    from fewstep.mri.physics import noise_std
-    from fewstep.mri.write.product import product, restored
-
-    level = noise_std(scan.kspace, scan.mask) if scan.noise_std is None else scan.noise_std
-    shape = (scan.slices, *scan.kspace.shape[-2:])
-    image = torch.zeros(shape, dtype=torch.complex64)
-    std: torch.Tensor | None = None
-    others: dict[str, torch.Tensor] = {}
-    reports = []
-    for i in range(scan.slices):
-        if bool((scan.kspace[i] != 0).any()):
-            one = reconstructor(scan.take([i]), noise=level, seed=seed + i)
-            image[i] = one.image[0]
-            for name, values in {"zero-filled": one.zero_filled, **one.others}.items():
-                others.setdefault(name, torch.zeros(shape, dtype=torch.complex64))[i] = values[0]
-            if one.std is not None:
-                std = torch.zeros(shape) if std is None else std
-                std[i] = one.std[0]
-            reports.append(one.report)
-        if tick is not None:
-            tick(i + 1)
-    report = _merged(reports, seed) | {"mode": scan.mode, "file": scan.info.file, "label": scan.label}
-    report["slices_without_signal"] = scan.slices - len(reports)
-    if scan.mode == "restore":
-        image, kept = restored(scan, image)
-        report["acquired_band_changed_by"] = kept
-    made = product(scan, image, std=std, others=others, report=report)
-    if made.reference is not None:
-        report["metrics"] = _metrics(made)
-    return made
-
-
-def _merged(reports: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """One report of the reports of single slices."""
-    if not reports:
-        raise UsageError("no slice holds any signal")
-    merged = dict(reports[0]) | {"seed": seed}
-    names = list(reports[0].get("residual", {}))
-    merged["residual"] = {name: [v for report in reports for v in report["residual"][name]] for name in names}
-    merged["seconds_per_slice"] = sum(report["seconds_per_slice"] for report in reports) / len(reports)
-    several = [w for report in reports for w in report.get("warnings", []) if BEHIND not in w]
-    merged["warnings"] = _once(several, len(reports)) + disagreements(str(merged["method"]), merged["residual"])
-    return merged
-
-
-def disagreements(method: str, residuals: Mapping[str, list[float]]) -> list[str]:
-    """What to say where a classical method agrees better with the data.
-
-    Parameters
-    ----------
-    method
-        Whose picture is written.
-    residuals
-        |A x − y| / |y| of each slice, by method.
-
-    Returns
-    -------
-    list of str
-        One sentence for each classical method that is ahead in some slice.
-    """
-    said = []
-    for other in ("cg-sense", "l1-wavelet"):
-        pairs = list(zip(residuals[method], residuals.get(other, []), strict=False))
-        behind = [i for i, (mine, theirs) in enumerate(pairs) if mine > WORSE * theirs + 1e-6]
-        if other != method and behind:
-            worst = max(behind, key=lambda i: pairs[i][0] / max(pairs[i][1], 1e-12))
-            said.append(
-                f"{method} {BEHIND} {other} in {len(behind)} of {len(pairs)} slices, most in number {worst + 1} "
-                f"({pairs[worst][0]:.4f} against {pairs[worst][1]:.4f})"
-            )
-    return said
-
-
-def _once(warnings: list[str], slices: int) -> list[str]:
-    """Each warning once; of those that differ in figures from slice to slice, the first and how many there are."""
-    groups: dict[str, list[str]] = {}
-    for warning in warnings:
-        groups.setdefault("".join(c for c in warning if not c.isdigit()), []).append(warning)
-    return [
-        same[0]
-        if len(set(same)) == 1 and (len(same) == slices or slices == 1)
-        else f"{same[0]} (in {len(same)} slices)"
-        for same in groups.values()
-    ]
-
-
-def _metrics(made: Any) -> dict[str, dict[str, float]]:
-    from fewstep.mri.metrics import nmse, psnr, ssim
-
-    reference = torch.from_numpy(made.reference)
-    pictures = {str(made.report["method"]): made.image, **made.others}
-    return {
-        name: {
-            label: round(measure(torch.from_numpy(values), reference), 4)
-            for label, measure in (("PSNR", psnr), ("SSIM", ssim), ("NMSE", nmse))
-        }
-        for name, values in pictures.items()
-    }
 
 
 def write_all(

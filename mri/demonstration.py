@@ -11,12 +11,13 @@ import torch
 
 from fewstep.core import hub
 from fewstep.mri.api import Reconstructor
-from fewstep.mri.batch import reconstruct, write_all
+from fewstep.mri.batch import write_all
 from fewstep.mri.data import simulate
 from fewstep.mri.data.synthetic import SyntheticSlices
 from fewstep.mri.geometry import unknown
 from fewstep.mri.physics.masks import equispaced_fraction
 from fewstep.mri.scan import Scan, ScanInfo
+from fewstep.mri.slices import reconstruct
 from fewstep.mri.write.files import replacing, write_json
 from fewstep.mri.write.pictures import png
 

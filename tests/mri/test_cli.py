@@ -10,7 +10,7 @@ import pydicom
 import pytest
 import torch
 
-from fewstep.mri import batch, cli
+from fewstep.mri import batch, cli, slices
 from fewstep.mri.api import Reconstructor
 from fewstep.mri.read import Job, Options, read_scans
 from fewstep.mri.write.claims import claim
@@ -98,7 +98,8 @@ def test_a_killed_worker_loses_nothing(tmp_path, monkeypatch, capsys):
         run(file, "-o", out)
     uids = {pydicom.dcmread(f).SOPInstanceUID for f in out.rglob("*.dcm")}
     assert uids
-    assert not list((out / ".jobs").iterdir())  # neither a claim nor a manifest
+    left = [f.name for f in (out / ".jobs").rglob("*") if f.is_file()]
+    assert left == ["00000.npz", "00001.npz"]  # finished slices, and neither a claim nor a manifest
     monkeypatch.setattr(write, "write_nifti", real)
     assert run(file, "-o", out) == 0
     assert "done before" not in capsys.readouterr().out
@@ -252,7 +253,7 @@ def test_slice_by_slice_is_the_whole(tmp_path):
     (scan,) = read_scans(write_mrd(tmp_path / "a.h5", lines=[*range(0, 20, 2), *range(7, 13)]))
     reconstructor = Reconstructor.load(method="cg-sense", compare=False)
     ticks = []
-    made = batch.reconstruct(scan, reconstructor, tick=ticks.append)
+    made = slices.reconstruct(scan, reconstructor, tick=ticks.append)
     assert ticks == [1, 2]
     whole = reconstructor(scan)
     from fewstep.mri.write import product
@@ -264,17 +265,17 @@ def test_slice_by_slice_is_the_whole(tmp_path):
 
 def test_a_worse_residual_is_never_hidden():
     residuals = {"dds": [0.1, 0.3, 0.2], "cg-sense": [0.1, 0.1, 0.1], "l1-wavelet": [0.2, 0.3, 0.2]}
-    assert batch.disagreements("dds", residuals) == [
+    assert slices.disagreements("dds", residuals) == [
         "dds agrees less with the data than cg-sense in 2 of 3 slices, most in number 2 (0.3000 against 0.1000)"
     ]
-    assert batch.disagreements("cg-sense", residuals) == []
+    assert slices.disagreements("cg-sense", residuals) == []
 
 
 def test_empty_slices_stay_empty(tmp_path):
     data = kspace()
     data[1] = 0
     (scan,) = read_scans(write_fastmri(tmp_path / "a.h5", data=data))
-    made = batch.reconstruct(scan, Reconstructor.load(method="cg-sense", compare=False))
+    made = slices.reconstruct(scan, Reconstructor.load(method="cg-sense", compare=False))
     assert made.report["slices_without_signal"] == 1
     assert float(np.abs(made.image[1]).max()) == 0
     assert float(np.abs(made.image[0]).max()) > 0
@@ -294,6 +295,28 @@ class Sampler:
             "warnings": ["the same", f"slice {seed} differs", *(["rare"] if seed == 1 else [])],
         }  # fmt: skip
         return Reconstruction(image, image.abs() / 10, report, image / 2, {})
+
+
+def test_a_job_goes_on_with_the_slices_that_it_lacks(tmp_path):
+    (scan,) = read_scans(write_fastmri(tmp_path / "a.h5", data=kspace(slices=4), target=False))
+    calls = []
+
+    class Counting(Sampler):
+        def __call__(self, scan, *, noise, seed):
+            calls.append(seed)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return super().__call__(scan, noise=noise, seed=seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        slices.reconstruct(scan, Counting(), kept=tmp_path / "kept")
+    (tmp_path / "kept" / "00000.npz").write_bytes(b"damaged")
+    made = slices.reconstruct(scan, Counting(), kept=tmp_path / "kept")
+    assert calls == [0, 1, 2, 0, 2, 3]
+    plain = slices.reconstruct(scan, Sampler())
+    np.testing.assert_array_equal(made.image, plain.image)
+    np.testing.assert_array_equal(made.std, plain.std)
+    assert made.report == plain.report
 
 
 def test_std_series_and_seeds(tmp_path):
