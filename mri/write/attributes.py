@@ -12,7 +12,8 @@ from copy import deepcopy
 from typing import Any
 
 _INHERITED = """
-SpecificCharacterSet PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientWeight
+SpecificCharacterSet TimezoneOffsetFromUTC PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex
+PatientAge PatientWeight
 PatientSize OtherPatientIDs EthnicGroup PatientIdentityRemoved DeidentificationMethod
 StudyInstanceUID StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName StudyDescription
 Laterality BodyPartExamined PatientPosition ProtocolName PerformedProcedureStepID

@@ -7,7 +7,7 @@ a job done twice writes the same objects. Nothing of a source is changed; codes 
 from __future__ import annotations
 
 import warnings
-from datetime import datetime, timezone
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def write_dicom(folder: Path, made: Product, *, key: str, what: str = "image", n
     clipped = int(((stored < 0) | (stored > 65535)).sum())
     pixels = stored.clip(0, 65535).astype(np.uint16)
     window = np.percentile(values, (1, 99.5))
-    now = datetime.now(timezone.utc)
+    now = _now(made)
     files = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values in the source that are mended here
@@ -84,6 +84,15 @@ def write_dicom(folder: Path, made: Product, *, key: str, what: str = "image", n
         "clipped": clipped,
         "scale": 1 / slope,
     }
+
+
+def _now(made: Product) -> datetime:
+    """In the time zone of the source if it names one, as its inherited times are, else in that of this machine."""
+    offset = str(made.headers[0].get("TimezoneOffsetFromUTC") or "") if made.headers else ""
+    try:
+        return datetime.now(datetime.strptime(offset, "%z").tzinfo)
+    except ValueError:
+        return datetime.now().astimezone()
 
 
 def _dataset(made: Product, i: int, key: str, what: str, number: int, now: datetime) -> Any:
@@ -115,14 +124,12 @@ def _dataset(made: Product, i: int, key: str, what: str, number: int, now: datet
     for prefix in ("Series", "Content", "InstanceCreation"):
         setattr(dataset, f"{prefix}Date", day)
         setattr(dataset, f"{prefix}Time", time)
-    dataset.TimezoneOffsetFromUTC = "+0000"
     source = _integer(header.get("SeriesNumber") if header is not None else made.info.study.get("SeriesNumber"))
     dataset.SeriesNumber = source * 100 + number if 0 < source < 10**6 else 9000 + number
     dataset.SeriesDescription = _title(made, header, what)
     dataset.InstanceNumber = i + 1
-    dataset.ImageComments = dataset.SeriesDescription if made.mode == "qa" else None
-    if made.mode != "qa":
-        del dataset.ImageComments
+    if made.mode == "qa":
+        dataset.ImageComments = dataset.SeriesDescription
     _place(dataset, made, i, header)
     _derivation(dataset, made, i, what)
     _equipment(dataset, version, now)
@@ -236,7 +243,7 @@ def _equipment(dataset: Any, version: str, now: datetime) -> None:
     item.Manufacturer = "fewstep"
     item.ManufacturerModelName = "fewstep recon"
     item.SoftwareVersions = version
-    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S") + "+0000"
+    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S%z")
     item.ContributionDescription = "Reconstruction of MR images"
     item.PurposeOfReferenceCodeSequence = [_code("109102", "Processing Equipment")]
     dataset.ContributingEquipmentSequence = [item]

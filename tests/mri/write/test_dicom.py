@@ -245,6 +245,18 @@ def test_clipped_pixels_are_counted(tmp_path):
     assert max(int(o.pixel_array.max()) for o in read_back(told)) == 65535
 
 
+def test_times_are_in_the_zone_of_the_source(tmp_path):
+    def edit(dataset, i):
+        dataset.TimezoneOffsetFromUTC = "+0530"
+
+    one = read_back(write_dicom(tmp_path / "out", restore(tmp_path, edit=edit), key="k"))[0]
+    assert one.TimezoneOffsetFromUTC == "+0530"
+    equipment = one.ContributingEquipmentSequence[0]
+    assert str(equipment.ContributionDateTime) == f"{one.ContentDate}{one.ContentTime}+0530"
+    other = read_back(write_dicom(tmp_path / "other", raw(tmp_path), key="k"))[0]
+    assert "TimezoneOffsetFromUTC" not in other  # its study's times are of an unknown zone
+
+
 def test_loss_is_never_forgotten(tmp_path):
     def edit(dataset, i):
         dataset.LossyImageCompression = "01"
