@@ -204,11 +204,27 @@ def _read(source: Any, name: str, *, pixels: bool) -> Any:
 
     try:
         with _quiet_pydicom():
-            dataset = pydicom.dcmread(source, stop_before_pixels=not pixels)
+            try:
+                dataset = pydicom.dcmread(source, stop_before_pixels=not pixels)
+            except pydicom.errors.InvalidDicomError:  # old files have no preamble
+                dataset = _without_preamble(source, pixels)
     except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise UsageError(f"{name}: cannot be read as DICOM ({error})") from error
     if len(dataset) == 0 or "TransferSyntaxUID" not in dataset.file_meta:
         raise UsageError(f"{name}: is a DICOM file without a data set or transfer syntax")
+    return dataset
+
+
+def _without_preamble(source: Any, pixels: bool) -> Any:
+    import pydicom
+
+    if hasattr(source, "seek"):
+        source.seek(0)
+    dataset = pydicom.dcmread(source, stop_before_pixels=not pixels, force=True)
+    if "SOPClassUID" not in dataset or "SOPInstanceUID" not in dataset:
+        raise pydicom.errors.InvalidDicomError("it has neither DICOM's preamble nor its attributes")
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
     return dataset
 
 

@@ -147,6 +147,21 @@ def test_no_dicom_at_all(tmp_path):
         read_scans(tmp_path / "a.dcm", options=Options("restore"))
 
 
+def test_files_without_a_preamble(tmp_path):
+    import pydicom
+
+    folder = write_series(tmp_path / "s")
+    for file in folder.iterdir():
+        one = pydicom.dcmread(file)
+        del one.AcquisitionDate
+        one.file_meta, one.preamble = pydicom.dataset.FileMetaDataset(), None
+        one.save_as(file, implicit_vr=True, little_endian=True, enforce_file_format=False)
+        assert file.read_bytes()[128:132] != b"DICM"
+    (series,) = stacks(folder)
+    np.testing.assert_array_equal(series.values, magnitude())
+    assert len(find_jobs([folder])) == 1
+
+
 def test_magnitude_without_a_mode_is_refused_with_the_reason(tmp_path):
     with pytest.raises(UsageError, match=r"not raw data.*lost its phase.*--mode restore.*--mode qa"):
         read_scans(write_series(tmp_path / "s"))

@@ -487,13 +487,16 @@ class FakeImage:
         return self.data
 
 
-def fake_twix(monkeypatch, *, normal=(0.0, 0.0, 1.0), echoes=2, volume=False, **yaps):
+def fake_twix(monkeypatch, *, normal=(0.0, 0.0, 1.0), echoes=2, lines=None, reference=None, mode=2.0):
     import sys
     from types import ModuleType
 
     seen = kspace().transpose(2, 1, 3, 0)  # Col, Cha, Lin, Sli
     shape = (2 * ROWS, COILS, COLUMNS, 1, SLICES, 1, 1, 1, 1, 1, 1)
     data = np.concatenate([(1 + e) * seen.reshape(shape) for e in range(echoes)], axis=7)
+    whole = data[:, :, :, :, :, :, :, :1]
+    if lines is not None:
+        data = data * np.isin(np.arange(COLUMNS), lines)[:, None, None, None, None, None, None, None, None]
     slice_array = {}
     for i in range(SLICES):
         at = ("sSliceArray", "asSlice", str(i))
@@ -505,11 +508,15 @@ def fake_twix(monkeypatch, *, normal=(0.0, 0.0, 1.0), echoes=2, volume=False, **
         }  # fmt: skip
     meas = {
         ("tProtocolName",): '"gre"', ("alTE", "0"): 3000.0, ("alTE", "1"): 6000.0, ("alTR", "0"): 50000.0,
-        ("sSliceArray", "lSize"): float(SLICES), **slice_array, **yaps,
+        ("sSliceArray", "lSize"): float(SLICES), ("sPat", "ucRefScanMode"): mode, **slice_array,
     }  # fmt: skip
     header = {"MeasYaps": meas, "Dicom": {"Manufacturer": "SIEMENS", "flReadoutOSFactor": 2.0}, "Config": {}}
     module = ModuleType("mapvbvd")
-    module.mapVBVD = lambda file, quiet: [{"hdr": {}}, {"image": FakeImage(data), "hdr": header}]
+    parts = {"image": FakeImage(data), "hdr": header}
+    if reference is not None:
+        inside = np.isin(np.arange(COLUMNS), reference)[:, None, None, None, None, None, None, None, None]
+        parts["refscan"] = FakeImage((whole * inside)[:, :, : max(reference) + 1])
+    module.mapVBVD = lambda file, quiet: [{"hdr": {}}, parts]
     monkeypatch.setitem(sys.modules, "mapvbvd", module)
 
 
@@ -527,9 +534,29 @@ def test_twix(tmp_path, monkeypatch):
     np.testing.assert_allclose(g.middles, [(0, 0, 0), (0, 0, 6)])
 
 
+def test_twix_calibration_lines_of_the_scan_itself_are_put_in(tmp_path, monkeypatch):
+    fake_twix(monkeypatch, echoes=1, lines=range(0, COLUMNS, 2), reference=range(6, 14))
+    (tmp_path / "a.dat").write_bytes(b"\0" * 400)
+    (scan,) = read_scans(tmp_path / "a.dat")
+    expected = sorted({*range(0, COLUMNS, 2), *range(6, 14)})
+    assert scan.mask[0, 0].nonzero().flatten().tolist() == expected
+    assert scan.coil_maps is None
+    np.testing.assert_allclose(scan.kspace[..., expected], kspace(1)[..., expected], atol=1e-5)
+
+
+def test_twix_calibration_scan_of_its_own_becomes_coil_maps(tmp_path, monkeypatch):
+    fake_twix(monkeypatch, echoes=1, lines=range(0, COLUMNS, 2), reference=range(3, 17), mode=4.0)
+    (tmp_path / "a.dat").write_bytes(b"\0" * 400)
+    (scan,) = read_scans(tmp_path / "a.dat")
+    assert scan.mask[0, 0].nonzero().flatten().tolist() == list(range(0, COLUMNS, 2))
+    seen = coil_images(1).to(torch.complex64)
+    left = seen - scan.coil_maps * (scan.coil_maps.conj() * seen).sum(1, keepdim=True)
+    assert float(left.norm() / seen.norm()) < 0.15
+
+
 @pytest.mark.parametrize("normal", [(1.0, 0, 0), (0, 1.0, 0), (0.3, -0.2, 0.9), (0.6, 0.7, -0.3)])
 def test_twix_directions_are_at_right_angles(tmp_path, monkeypatch, normal):
-    fake_twix(monkeypatch, normal=normal, **{})
+    fake_twix(monkeypatch, normal=normal)
     (tmp_path / "a.dat").write_bytes(b"\0" * 400)
     g = read_scans(tmp_path / "a.dat")[0].geometry
     assert abs(np.dot(g.normal, normal)) == pytest.approx(np.linalg.norm(normal))
