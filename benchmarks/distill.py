@@ -8,9 +8,11 @@ noise; sliced W2: distance of laws. Recipes that match laws only are not asked f
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -45,7 +47,8 @@ from fewstep.core.types import Denoise
 
 PATH = mixture.PATH
 SIGMA_DATA = (mixture.RADIUS**2 / 2 + mixture.STD**2) ** 0.5
-ITERATIONS, BATCH, EVALUATED, PAIRS = 2000, 512, 16384, 32768
+ITERATIONS, BATCH, EVALUATED, PAIRS = 3000, 512, 16384, 32768
+WORKERS = 2
 
 
 class Velocity(nn.Module):
@@ -154,12 +157,14 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
     for n in (1, 4, 16):
         table += judge.rows(f"teacher, {n} steps", [mixture.teacher], n, None, 0.0, 0, seeds=(0,), judged=True)
     table += judge.rows("copy, 1 step", [start], 1, None, 0.0, iterations, seeds=(0,), judged=True)
+    jobs = [(start, name, iterations, seed) for name in entries(iterations) for seed in seeds]
+    found = _in_turn(jobs) if quick else _in_parallel(jobs)
     for name, entry in entries(iterations).items():
         students, spent = [], []
-        for seed in seeds:
-            begun = time.process_time()
-            students.append(entry.read(train(start, entry, iterations, seed)))
-            spent.append(time.process_time() - begun)
+        for _ in seeds:
+            net, seconds = next(found)
+            students.append(entry.read(net))
+            spent.append(seconds)
         target = None if quick else entry.target
         mean = statistics.fmean(spent)
         table += judge.rows(
@@ -255,16 +260,55 @@ def copied_teacher(iterations: int) -> Velocity:
     return net
 
 
-def train(start: nn.Module, entry: Entry, iterations: int, seed: int) -> nn.Module:
-    """The averaged student after its rounds."""
-    teacher: Denoise = mixture.teacher
+Job = tuple[nn.Module, str, int, int]
+
+
+def _in_turn(jobs: list[Job]) -> Iterator[tuple[nn.Module, float]]:
+    """The students and their CPU seconds, in the order of the jobs."""
+    for job in jobs:
+        values, seconds = _work(job)
+        yield _filled(job, values), seconds
+
+
+def _in_parallel(jobs: list[Job]) -> Iterator[tuple[nn.Module, float]]:
+    """The same from processes of one thread each."""
+    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        for job, (values, seconds) in zip(jobs, pool.map(_work, jobs), strict=True):
+            yield _filled(job, values), seconds
+
+
+def _work(job: Job) -> tuple[dict[str, Any], float]:
+    start, name, iterations, seed = job
+    begun = time.process_time()
+    net = train(start, entries(iterations)[name], iterations, seed)
+    return {key: value.numpy() for key, value in net.state_dict().items()}, time.process_time() - begun
+
+
+def _filled(job: Job, values: dict[str, Any]) -> nn.Module:
+    start, name, iterations, seed = job
+    entry = entries(iterations)[name]
+    student, beside = _prepared(start, entry, seed)
+    net = beside if any(hasattr(recipe, "refines") for _, recipe in entry.rounds) else student
+    net.load_state_dict(  # type: ignore[union-attr]
+        {key: torch.from_numpy(value) for key, value in values.items()}
+    )
+    return net  # type: ignore[return-value]
+
+
+def _prepared(start: nn.Module, entry: Entry, seed: int) -> tuple[nn.Module, nn.Module | None]:
+    """A student as it begins, and what stands beside it."""
     student: nn.Module = copy.deepcopy(start)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         beside = entry.beside() if entry.beside else None
         what: Told | None = getattr(entry.rounds[0][1], "told", None)
-        if what is not None:
-            student = Informed(student, inputs=what.inputs)
+        return (student if what is None else Informed(student, inputs=what.inputs)), beside
+
+
+def train(start: nn.Module, entry: Entry, iterations: int, seed: int) -> nn.Module:
+    """The averaged student after its rounds."""
+    teacher: Denoise = mixture.teacher
+    student, beside = _prepared(start, entry, seed)
     for share, recipe in entry.rounds:
         student = _round(student, teacher, recipe, int(share * iterations), seed, beside)
         if entry.relay:

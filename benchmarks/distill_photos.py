@@ -23,11 +23,11 @@ from fewstep.core.lit.crops import crop, read_pictures
 from fewstep.core.pretrained import Pretrained
 
 TEACHER = "photos32"
-SEEDS, COUNT, BATCH = (0, 1, 2), 2048, 64
+SEEDS, COUNT, BATCH = (0, 1), 2048, 64
 DISTILL = "fewstep.core.distill"
 METRICS = {"sliced W2": _laws.sliced_wasserstein, "Fréchet": _laws.frechet}
 CROPS = ("data._target_=fewstep.core.lit.crops.Crops", "++data.n_held_out=64")
-PAIRS = ("data._target_=fewstep.core.lit.pairs.PairData", "data.shape=[3,32,32]", "++data.n=2048", "++data.steps=16")
+PAIRS = ("data._target_=fewstep.core.lit.pairs.PairData", "data.shape=[3,32,32]", "++data.n=1024", "++data.steps=16")
 COMMON = (
     "++data.batch_size=32", "module.metrics=null", "++module.learning_rate=5e-4",
     "++module.total_steps=${trainer.max_steps}", "trainer.check_val_every_n_epoch=1000",
@@ -47,15 +47,15 @@ class Student:
 def students() -> dict[str, Student]:
     """Name -> how it is trained."""
     step = f"++module.method.step={{_target_: {DISTILL}.segment.ddim, _partial_: true}}"
-    halves = tuple(("distill/progressive", n, (f"module.method.steps={k}",)) for k, n in ((8, 100), (4, 100), (2, 200)))
+    halves = tuple(("distill/progressive", n, (f"module.method.steps={k}",)) for k, n in ((8, 60), (4, 60), (2, 100)))
     sigma = "module.method.sigma_data=0.42"  # of the crops
     features = f"++module.method.features={{_target_: {DISTILL}.features.RandomFeatures}}"
     return {
-        "consistency": Student((("distill/consistency", 400, (sigma, "module.method.steps=16", step)),)),
+        "consistency": Student((("distill/consistency", 220, (sigma, "module.method.steps=16", step)),)),
         "progressive, 16 to 2": Student(halves),
-        "pairs, two unrolled steps": Student((("distill/unrolled", 250, ("module.method.steps=2",)),), pairs=True),
-        "distribution matching": Student((("distill/distribution_matching", 150, ("++module.fake_updates=1",)),)),
-        "moment matching, 2 steps": Student((("distill/moment_matching", 150, ("module.method.steps=2", features)),)),
+        "pairs, two unrolled steps": Student((("distill/unrolled", 150, ("module.method.steps=2",)),), pairs=True),
+        "distribution matching": Student((("distill/distribution_matching", 100, ("++module.fake_updates=1",)),)),
+        "moment matching, 2 steps": Student((("distill/moment_matching", 120, ("module.method.steps=2", features)),)),
     }  # fmt: skip
 
 
