@@ -76,8 +76,8 @@ def human(data: Path, slices: tuple[int, ...]) -> Volume:
 
 
 def generated(count: int) -> Volume:
-    """Slices of a seed that nothing was trained on, scanned like the human series."""
-    slices = SyntheticSlices(size=192, seed=9)
+    """Shapes of a seed that nothing was trained on (no heads: they need nilearn), scanned like the human series."""
+    slices = SyntheticSlices(size=192, seed=9, share_heads=0)
     return _scanned("generated", torch.stack([slices[i] for i in range(count)]))
 
 

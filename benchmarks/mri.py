@@ -40,7 +40,16 @@ from fewstep.mri.problem import Problem, cg_sense
 SEED = 0
 KINDS = ("equispaced_fraction", "random")
 L1_WEIGHTS, TV_WEIGHTS, CG_WEIGHTS = (1e-3, 2e-3, 4e-3), (1e-3, 3e-3), (1e-3, 1e-2)
-METRICS = ("PSNR dB", "SSIM", "NMSE", "phase error rad", "residual", "CPU seconds per slice")
+METRICS = (
+    "PSNR dB",
+    "SSIM",
+    "NMSE",
+    "phase error rad",
+    "residual",
+    "CPU seconds per slice",
+    "error / std",
+    "error where std is high / low",
+)
 
 Progress = Callable[[str], None] | None
 
@@ -101,7 +110,7 @@ def compare(
         best = max(range(len(scores)), key=lambda i: scores[i][0]["PSNR dB"])
         found[name], nfe = scores[best]
         told = {"steps": nfe or None, "nfe": nfe or None}
-        table += [_row(f"{case}: {name}", metric, found[name][metric], **told) for metric in METRICS]
+        table += [_row(f"{case}: {name}", metric, value, **told) for metric, value in found[name].items()]
     return table + verdicts(case, found)
 
 
@@ -149,7 +158,18 @@ def evaluate(method: Method, problems: list[Problem], reference: Tensor) -> tupl
         statistics.fmean(float(result.residual) for result in results),
         seconds,
     )
-    return dict(zip(METRICS, values, strict=True)), results[0].nfe
+    return dict(zip(METRICS, values, strict=False)) | _calibration(results, image, reference), results[0].nfe
+
+
+def _calibration(results: list[Result], image: Tensor, reference: Tensor) -> dict[str, float]:
+    """Root mean square error over std, and over the tenth of pixels with the highest against that with the lowest."""
+    stds = [result.std for result in results]
+    if any(std is None for std in stds):
+        return {}
+    std, error = torch.cat(stds), image - reference  # type: ignore[arg-type]
+    pairs = metrics.coverage(error, std)
+    ratio = float(error.abs().square().mean().sqrt() / std.square().mean().sqrt())
+    return {METRICS[-2]: ratio, METRICS[-1]: pairs[-1][1] / max(pairs[0][1], 1e-12)}
 
 
 def verdicts(case: str, found: dict[str, dict[str, float]]) -> list[dict]:

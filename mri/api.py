@@ -44,7 +44,7 @@ class Reconstruction:
     image
         complex64 [slice, y, x], in the unit of k-space; the mean of the samples.
     std
-        float32 [slice, y, x], standard deviation of the samples, or None.
+        float32 [slice, y, x], expected error: the samples' standard deviation times ``report["std_factor"]``, or None.
     report
         Plain values: method, model, options, nfe, seed, coil maps, residuals of all methods, seconds, warnings.
     zero_filled
@@ -182,6 +182,7 @@ class Reconstructor:
             "model": dict(self.model),
             "nfe": result.nfe,
             "samples": 1 if result.samples is None else result.samples.shape[1],
+            "std_factor": result.spread,
             "seed": seed,
             "acceleration": round(problem.acceleration, 3),
             **told,

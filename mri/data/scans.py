@@ -154,10 +154,10 @@ class Undersampled(Dataset):
     """Slices of fully sampled files, each with a mask of its own; asked with (epoch, index), masks differ by epoch."""
 
     def __init__(self, files: Sequence[Path], kinds: Sequence[str], pairs: Sequence[tuple[int, float]], seed: int):
-        from fewstep.mri.read import read
+        from fewstep.mri.read import read_scans
 
         self.kinds, self.pairs, self.seed = kinds, pairs, seed
-        scans = [scan for file in files for scan in read(file)]
+        scans = [scan for file in files for scan in read_scans(file)]
         for scan in scans:
             if not bool(scan.mask.all()):
                 raise UsageError(f"{scan.info.file}: expected a fully sampled scan to train on")

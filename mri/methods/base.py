@@ -28,21 +28,23 @@ class Result:
         |A x − y| / |y|, [batch].
     samples
         complex64 [batch, sample, y, x], or None where the method does not draw from a posterior.
+    spread
+        What the samples' standard deviation is multiplied by to match errors.
     """
 
     image: Tensor
     nfe: int
     residual: Tensor
     samples: Tensor | None = None
+    spread: float = 1.0
 
     @property
     def std(self) -> Tensor | None:
-        """Standard deviation over samples, of the complex value, float32 [batch, y, x]; None for fewer than 2."""
+        """Expected error: `spread` times the samples' standard deviation, [batch, y, x]; None for fewer than 2."""
         if self.samples is None or self.samples.shape[1] < 2:
             return None
-        return (self.samples - self.samples.mean(1, keepdim=True)).abs().square().sum(1).div(
-            self.samples.shape[1] - 1
-        ).sqrt()  # fmt: skip
+        squares = (self.samples - self.samples.mean(1, keepdim=True)).abs().square().sum(1)
+        return self.spread * squares.div(self.samples.shape[1] - 1).sqrt()
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Method(ABC):
     def draws(self) -> bool:
         """Whether the answers are samples of a posterior."""
         return False
+
+    @property
+    def spread(self) -> float:
+        """What the samples' standard deviation is multiplied by to match errors."""
+        return 1.0
 
     def __call__(self, problem: Problem, *, seed: int = 0) -> Result:
         """Reconstruct.
@@ -81,7 +88,7 @@ class Method(ABC):
         seen = (problem.coil_maps != 0).any(1, keepdim=True)
         samples = torch.stack(answers) * seen  # where no coil sees anything, no data contradict a prior
         image = samples.mean(1)
-        return Result(image, calls, problem.residual(image), samples if self.draws else None)
+        return Result(image, calls, problem.residual(image), samples if self.draws else None, self.spread)
 
 
 def sample_seeds(seed: int, samples: int) -> list[int]:
