@@ -13,7 +13,8 @@ from typing import Any
 from fewstep.core.errors import UsageError
 from fewstep.mri.read.check import sha256
 from fewstep.mri.read.dicom import members, read_header
-from fewstep.mri.read.magnitude import REFUSAL, Options, digest_of, read_nifti, series_info, to_scan
+from fewstep.mri.read.magnitude import REFUSAL, Options, digest_of, series_info, to_scan
+from fewstep.mri.read.nifti import read_nifti
 from fewstep.mri.read.series import read_series
 from fewstep.mri.scan import MODES, Scan
 

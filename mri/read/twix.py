@@ -1,14 +1,9 @@
-"""Siemens raw data (twix `.dat`) through pymapvbvd, the extra `twix`; the orientation is that of the protocol's slices.
-
-From a slice's normal n, the phase direction before the rotation within the plane is n_z, −n_y (axial), n_y, −n_x
-(coronal) or −n_y, n_x (sagittal) in the plane of the two axes named, of unit length; the readout is n x phase.
-"""
+"""Siemens raw data (twix `.dat`) through pymapvbvd, the extra `twix`; calibration lines and noise scans are used."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import math
 import warnings as python_warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +14,13 @@ import torch
 from torch import Tensor
 
 from fewstep.core.errors import UsageError
-from fewstep.mri.geometry import Geometry, unknown, vector
 from fewstep.mri.physics.maps import estimate_maps
 from fewstep.mri.physics.noise import combine, whitening
 from fewstep.mri.physics.readout import remove_oversampling
+from fewstep.mri.read import yaps as yaps_of
 from fewstep.mri.read.check import checked, number, sampled, sha256
 from fewstep.mri.read.lines import partitions_to_slices
-from fewstep.mri.scan import Scan, ScanInfo
+from fewstep.mri.scan import Scan
 
 LABELS = {"Phs": "phase", "Eco": "contrast", "Rep": "repetition", "Set": "set"}
 DIMENSIONS = ("Col", "Cha", "Lin", "Par", "Sli", "Ave", "Phs", "Eco", "Rep", "Set", "Seg")
@@ -107,16 +102,18 @@ def _scan(
     if calibration is not None and calibration.shape[:2] == (len(kspace), 1):
         maps, more = _maps(calibration[:, 0][:, alive], white, kspace)
         notes += more
-    field = [_value(yaps, "sSliceArray", "asSlice", "0", name) for name in ("dReadoutFOV", "dPhaseFOV", "dThickness")]
+    field = [
+        yaps_of.value(yaps, "sSliceArray", "asSlice", "0", name) for name in ("dReadoutFOV", "dPhaseFOV", "dThickness")
+    ]
     if not all(field[:2]):
         raise UsageError(f"{file}: its protocol does not say the field of view")
     thickness = (field[2] or 1.0) / (len(kspace) if values.shape[1] > 1 else 1)
-    geometry = _geometry(yaps, len(kspace), values.shape[1] > 1, thickness)
+    geometry = yaps_of.geometry(yaps, len(kspace), values.shape[1] > 1, thickness)
     if not geometry.known:
         notes.append("the file does not say where its slices lie")
     spacing = (field[0] / rows, field[1] / kspace.shape[-1], geometry.gap() or thickness)  # type: ignore[operator]
     encoded = (values.shape[3], values.shape[4], values.shape[1])
-    about = _info(file, digest, twix["hdr"], yaps, echo, encoded, (*warnings, *notes))
+    about = yaps_of.info(file, digest, twix["hdr"], yaps, echo, encoded, (*warnings, *notes))
     return Scan(
         kspace, mask, spacing, (rows, kspace.shape[-1]), geometry, about, noise_std=level, label=label, coil_maps=maps
     )
@@ -152,7 +149,7 @@ def _with_reference(data: np.ndarray, twix: Any, yaps: Any, file: str) -> tuple[
     first = reference[:, :, :, :, :, :1, :1, :1, :1, :1, :1]
     if reference.shape[:2] != data.shape[:2]:
         return data, None
-    if _value(yaps, "sPat", "ucRefScanMode") != INTEGRATED:
+    if yaps_of.value(yaps, "sPat", "ucRefScanMode") != INTEGRATED:
         return data, _sorted(first)
     lines = max(data.shape[2], first.shape[2])
     out = np.zeros((*data.shape[:2], lines, *data.shape[3:]), data.dtype)
@@ -228,7 +225,7 @@ def _centred(values: np.ndarray, image: Any, yaps: Any) -> np.ndarray:
     """Lines placed so that the centre of k-space is in the middle, where the file says which that is."""
     centre = int(np.median(image.centerLin))
     columns = values.shape[-1]
-    n = max(columns, int(_value(yaps, "sKSpace", "lPhaseEncodingLines") or 0))
+    n = max(columns, int(yaps_of.value(yaps, "sKSpace", "lPhaseEncodingLines") or 0))
     if not 0 < centre < n or centre == columns // 2 == n // 2:
         return values
     n = max(n, centre + n // 2)
@@ -238,76 +235,3 @@ def _centred(values: np.ndarray, image: Any, yaps: Any) -> np.ndarray:
     out = np.zeros((*values.shape[:-1], n), values.dtype)
     out[..., start : start + columns] = values
     return out
-
-
-def _geometry(yaps: Any, slices: int, volume: bool, thickness: float) -> Geometry:
-    count = 1 if volume else slices
-    places = [_slice(yaps, i) for i in range(count)]
-    if any(place is None for place in places) or _value(yaps, "sSliceArray", "lSize") not in (None, float(count)):
-        return unknown(slices, thickness)
-    normal, middle, turn = places[0]  # type: ignore[misc]
-    phase, read = _directions(normal, turn)
-    if volume:
-        steps = (np.arange(slices) - (slices - 1) / 2) * thickness
-        middles = [middle + normal * step for step in steps]
-    else:
-        middles = [place[1] for place in places]  # type: ignore[index]
-    return Geometry(vector(phase), vector(read), tuple(vector(m) for m in middles), thickness)
-
-
-def _slice(yaps: Any, index: int) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Normal, middle and angle within the plane of one slice."""
-    at = ("sSliceArray", "asSlice", str(index))
-    axes = ("dSag", "dCor", "dTra")
-    normal = np.array([_value(yaps, *at, "sNormal", axis) or 0.0 for axis in axes])
-    middle = np.array([_value(yaps, *at, "sPosition", axis) or 0.0 for axis in axes])
-    length = np.linalg.norm(normal)
-    return (normal / length, middle, _value(yaps, *at, "dInPlaneRot") or 0.0) if length > 0.5 else None
-
-
-def _directions(normal: np.ndarray, turn: float) -> tuple[np.ndarray, np.ndarray]:
-    """Phase and readout directions."""
-    x, y, z = normal
-    main = int(np.argmax(np.abs(normal)))
-    phase = np.array({0: (-y, x, 0.0), 1: (y, -x, 0.0), 2: (0.0, z, -y)}[main])
-    phase /= np.linalg.norm(phase)
-    read = np.cross(normal, phase)
-    phase = math.cos(turn) * phase - math.sin(turn) * read
-    return phase, np.cross(normal, phase)
-
-
-def _info(
-    file: str, digest: str, header: Any, yaps: Any, echo: int, encoded: tuple[int, int, int], warnings: tuple[str, ...]
-) -> ScanInfo:
-    dicom, config = header["Dicom"], header["Config"]
-    texts = {
-        "Manufacturer": dicom.get("Manufacturer"),
-        "ManufacturerModelName": dicom.get("ManufacturersModelName"),
-        "InstitutionName": dicom.get("InstitutionName"),
-        "DeviceSerialNumber": dicom.get("DeviceSerialNumber"),
-        "PatientPosition": config.get("PatientPosition"),
-    }
-    study = {k: str(int(v) if isinstance(v, float) else v) for k, v in texts.items() if v not in (None, "")}
-    milli = {name: _value(yaps, name, "0") for name in ("alTR", "alTI")} | {"alTE": _value(yaps, "alTE", str(echo))}
-    return ScanInfo(
-        file=file,
-        sha256=digest,
-        kind="twix",
-        protocol=str(yaps.get(("tProtocolName",), "")).strip('"') or None,
-        echo_time=_thousandth(milli["alTE"]),
-        repetition_time=_thousandth(milli["alTR"]),
-        inversion_time=_thousandth(milli["alTI"]),
-        flip_angle=_value(yaps, "adFlipAngleDegree", "0"),
-        field_strength=number(dicom.get("flMagneticFieldStrength")),
-        encoded=encoded,
-        study=study,
-        warnings=warnings,
-    )
-
-
-def _value(yaps: Any, *keys: str) -> float | None:
-    return number(yaps.get(keys))
-
-
-def _thousandth(value: float | None) -> float | None:
-    return None if value is None else value / 1000

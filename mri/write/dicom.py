@@ -16,6 +16,7 @@ import numpy as np
 
 from fewstep.core.errors import UsageError
 from fewstep.mri.write.attributes import inherit, sanitise, uid, valid_uid
+from fewstep.mri.write.derivation import add_derivation, add_equipment
 from fewstep.mri.write.files import replacing
 from fewstep.mri.write.product import Product
 
@@ -131,8 +132,8 @@ def _dataset(made: Product, i: int, key: str, what: str, number: int, now: datet
     if made.mode == "qa":
         dataset.ImageComments = dataset.SeriesDescription
     _place(dataset, made, i, header)
-    _derivation(dataset, made, i, what)
-    _equipment(dataset, version, now)
+    add_derivation(dataset, made, i, what)
+    add_equipment(dataset, version, now)
     return dataset
 
 
@@ -182,73 +183,6 @@ def _place(dataset: Any, made: Product, i: int, header: Any) -> None:
         dataset.SliceLocation = _ds(float(np.dot(g.middles[i], g.normal)))
 
 
-def _derivation(dataset: Any, made: Product, i: int, what: str) -> None:
-    import pydicom
-
-    dataset.DerivationDescription = derivation(made, what)
-    if not made.headers:
-        return
-    header = made.headers[i]
-    item = pydicom.Dataset()
-    item.ReferencedSOPClassUID = header.SOPClassUID
-    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    if "ReferencedFrameNumber" in header:
-        item.ReferencedFrameNumber = header.ReferencedFrameNumber
-    item.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
-    dataset.SourceImageSequence = [item]
-
-
-def derivation(made: Product, what: str = "image") -> str:
-    """One paragraph: program, mode, method, network calls, samples, seed, model and its hash, source.
-
-    Parameters
-    ----------
-    made
-        Pictures and report.
-    what
-        "image" or "std".
-
-    Returns
-    -------
-    str
-        At most 1024 characters.
-    """
-    report, model = made.report, made.report.get("model") or {}
-    told = [
-        f"fewstep {metadata.version('fewstep')}, mode {made.mode}, method {report.get('method')}",
-        f"{report.get('nfe')} network calls a sample, {report.get('samples', 1)} samples, seed {report.get('seed')}",
-    ]
-    if model:
-        told.append(f"model {model.get('name')} sha256 {model.get('sha256') or 'unknown'}")
-    if report.get("acceleration"):
-        told.append(f"acceleration {float(report['acceleration']):.3g}")
-    told.append(f"source {made.info.kind} sha256 {made.info.sha256}")
-    text = "; ".join(told)
-    if what == "std":
-        text = "Standard deviation of the samples, in the unit of the image series; " + text
-    if made.mode == "restore":
-        text += (
-            "; the acquired band of k-space is kept, only what was not acquired is estimated by a learned prior, "
-            "and may show what is not there"
-        )
-    if made.mode == "qa":
-        text = "Retrospective simulation, not for diagnosis: a magnitude image was undersampled afterwards; " + text
-    return text[:1024]
-
-
-def _equipment(dataset: Any, version: str, now: datetime) -> None:
-    import pydicom
-
-    item = pydicom.Dataset()
-    item.Manufacturer = "fewstep"
-    item.ManufacturerModelName = "fewstep recon"
-    item.SoftwareVersions = version
-    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S%z")
-    item.ContributionDescription = "Reconstruction of MR images"
-    item.PurposeOfReferenceCodeSequence = [_code("109102", "Processing Equipment")]
-    dataset.ContributingEquipmentSequence = [item]
-
-
 def _pixel_module(dataset: Any, picture: np.ndarray, rescale: tuple[float, float] | None) -> None:
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
@@ -281,14 +215,6 @@ def _title(made: Product, header: Any, what: str) -> str:
     tail = f" [fewstep {method}{made.report.get('nfe') or ''}{' std' if what == 'std' else ''}]"
     start = "QA SIM " if made.mode == "qa" else ""
     return (start + source)[: 64 - len(tail)].strip() + tail if source else (start + tail.strip())
-
-
-def _code(value: str, meaning: str) -> Any:
-    import pydicom
-
-    item = pydicom.Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
-    return item
 
 
 def _ds(value: float) -> str:

@@ -14,7 +14,7 @@ from fewstep.core.operators import Fourier
 from fewstep.mri.read import Options, read_scans
 from fewstep.mri.write import product, restored, write_dicom
 from fewstep.mri.write.attributes import INHERITED, sanitise, uid, valid_uid
-from fewstep.mri.write.dicom import derivation
+from fewstep.mri.write.derivation import derivation
 
 from ..files import NORMAL, PHASE, READ, magnitude, middle, write_enhanced, write_mrd, write_series
 
