@@ -113,6 +113,13 @@ def problems(volume: Volume, kind: str, acceleration: int, *, oracle: bool) -> l
     return found
 
 
+def combined(volume: Volume, problems: list[Problem]) -> Tensor:
+    """All data combined by the coil maps of some problems, complex64 [slice, y, x]; zip stops at the fewer."""
+    whole = Fourier(tuple(volume.kspace.shape[1:]), (-2, -1))
+    pairs = zip(volume.kspace.unsqueeze(1), problems, strict=False)
+    return torch.cat([(problem.coil_maps.conj() * whole.apply_adjoint(kspace)).sum(1) for kspace, problem in pairs])
+
+
 def page(pictures: list[tuple[str, dict[str, Tensor]]], out: Path) -> Path:
     """An HTML page with a row of pictures per slice, embedded.
 

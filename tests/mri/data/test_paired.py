@@ -11,6 +11,9 @@ from fewstep.mri.models.condition import CHANNELS, condition
 from fewstep.mri.physics.birdcage import birdcage
 from fewstep.mri.physics.masks import equispaced
 
+from ..files import SLICES as SLICES_OF_FILE
+from ..files import kspace, write_fastmri
+
 SLICES = SyntheticSlices(size=48, share_heads=0)
 
 
@@ -71,3 +74,30 @@ def test_a_fully_sampled_scan_is_undersampled_and_its_target_has_all_data():
 def test_bad_options_are_refused(make, says):
     with pytest.raises(UsageError, match=says):
         make()
+
+
+def test_files_are_undersampled_anew_in_each_epoch(tmp_path):
+    pytest.importorskip("h5py")
+    pytest.importorskip("ismrmrd")
+    write_fastmri(tmp_path / "scan.h5")
+    data = FileScans(str(tmp_path), kinds=("random",), accelerations=(2,), centre_fractions=(0.3,))
+    data.setup()
+    loader = data.train_dataloader()
+    first, second = list(loader), list(loader)
+    assert len(first) == len(second) == SLICES_OF_FILE
+    assert {tuple(item["x0"].shape) for item in first} == {tuple(first[0]["mask"].shape)}
+    assert any(not torch.equal(a["mask"], b["mask"]) for a, b in zip(first, second, strict=True))
+    assert all(float(item["mask"].float().mean()) < 0.8 for item in first)
+    assert next(iter(data.val_dataloader()))["kspace"].is_complex()
+
+
+def test_undersampled_files_are_no_training_data(tmp_path):
+    pytest.importorskip("h5py")
+    pytest.importorskip("ismrmrd")
+    full = kspace()
+    full[..., 1::2] = 0
+    write_fastmri(tmp_path / "scan.h5", data=full)
+    data = FileScans(str(tmp_path))
+    data.setup()
+    with pytest.raises(UsageError, match="expected a fully sampled scan"):
+        data.train_dataloader()
