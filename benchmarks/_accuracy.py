@@ -100,7 +100,7 @@ def measured(d: int, seed: int, nfe: int, peers: dict[str, Peer], *, few: bool) 
     problem, x, wanted = _gmm.truth(d, seed, _SAMPLES[d], _CACHE)
     n = len(x) // 8 if few else len(x)
     x, wanted = x[:n], wanted[:n]
-    base = solvers.default(sigma_data=problem.std, scale=problem.principal_std / 2)
+    base = solvers.default_of(problem.std, problem.spread)
     others = _gmm.prior(d, 128, CALIBRATION_SEED + seed)
     mine = ours(problem.denoise, _gmm.PATH, x, others, base, nfe)
     found = {name: error(end, wanted) for name, end in mine.items()}

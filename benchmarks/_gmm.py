@@ -58,11 +58,11 @@ class Mixture:
         return p @ (self.mean * (1 - a * gain)) + x * (p @ gain)
 
     @property
-    def principal_std(self) -> float:
-        """Standard deviation along the first principal component of the data."""
+    def spread(self) -> float:
+        """Standard deviation along the principal components of the data, weighted by their energy."""
         weight = self.log_weight.exp()[:, None]
         covariance = self.mean.T @ (weight * self.mean) + torch.diag((weight * self.variance).sum(0))
-        return math.sqrt(float(torch.linalg.eigvalsh(covariance)[-1]))
+        return math.sqrt(float(covariance.square().sum() / covariance.trace()))
 
     @property
     def std(self) -> float:

@@ -14,20 +14,18 @@ import torch
 from fewstep.benchmarks import _accuracy, _trained, sampler_cost, sampler_parity
 from fewstep.benchmarks._peers import Peer, peers
 
-IMAGE_NET = Path("runs/image32/model.safetensors")
-
 
 def rows(
     *, quick: bool = False, data: Path | None = None, progress: Callable[[str], None] | None = None
 ) -> list[dict[str, Any]]:
-    """Accuracy, parity, cost, and trained nets where there are some.
+    """Accuracy, parity, cost, and trained nets.
 
     Parameters
     ----------
     quick
-        Three numbers of calls, an eighth of the samples, one mixture per dimension.
+        Fewer numbers of calls, an eighth of the samples, one mixture per dimension, one net.
     data
-        Folder of photographs (PNG) on which the image net's default is measured; without it that net is left out.
+        Folder of the photographs that the image net was trained on; without it its draws are not compared with them.
     progress
         Told what is being done.
 
@@ -73,8 +71,7 @@ def plots(rows: list[dict[str, Any]], out: Path) -> None:
 def _of_trained(
     known: dict[str, Peer], quick: bool, data: Path | None, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    found = [] if quick else list(_trained.rows(_trained.voice(), known, quick=False, progress=tell))
-    if data is None or not IMAGE_NET.exists():
-        tell(f"the image net is left out: pass data= with photographs, and train {IMAGE_NET} with _image32")
-        return found
-    return found + list(_trained.rows(_trained.image32(IMAGE_NET, data), known, quick=quick, progress=tell))
+    nets = [_trained.photos(data, n=8)] if quick else [_trained.photos(data), _trained.drawn_shapes(progress=tell)]
+    if not quick:
+        nets.append(_trained.voice())
+    return [row for net in nets for row in _trained.rows(net, known, quick=quick, progress=tell)]

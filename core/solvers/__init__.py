@@ -3,7 +3,7 @@
 from fewstep.core.solvers.adams import adams, euler
 from fewstep.core.solvers.ancestral import dpmpp_2s_ancestral, euler_ancestral
 from fewstep.core.solvers.consistency import consistency
-from fewstep.core.solvers.default import Default, default, default_for
+from fewstep.core.solvers.default import Default, default, default_for, default_of
 from fewstep.core.solvers.deis import deis
 from fewstep.core.solvers.diffusers_scheduler import as_diffusers_scheduler
 from fewstep.core.solvers.dpm_solver import dpm_solver, dpm_solver_2s, dpm_solver_3s
@@ -30,6 +30,7 @@ __all__ = [
     "Default",
     "default",
     "default_for",
+    "default_of",
     "tune",
     "ddim",
     "ddpm",

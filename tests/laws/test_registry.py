@@ -9,7 +9,7 @@ from fewstep.core.errors import UsageError
 from fewstep.core.sample import sample
 from fewstep.core.solvers.registry import REGISTRY, facts, measured_order
 
-NOT_TABLES = {"Default", "default", "default_for", "tune", "consistency", "stitch"}
+NOT_TABLES = {"Default", "default", "default_for", "default_of", "tune", "consistency", "stitch"}
 """Exported by the solvers' package, but not solvers with an order of their own."""
 
 MEASURED_ON = ["vp_linear", "ou", "rectified_flow", "sb_ve"]
