@@ -22,7 +22,7 @@ from fewstep.benchmarks import tts
 from fewstep.benchmarks._students import trained
 from fewstep.core.errors import UsageError
 
-TEACHER, ITERATIONS, SEEDS = "kathleen-prodiff-teacher", 150, (0, 1)
+TEACHER, ITERATIONS, SEEDS = "kathleen-prodiff-teacher", 150, (0,)
 DISTILL = "fewstep.core.distill"
 _DISTANCE = f"distance: {{_target_: {DISTILL}.distance.l1, _partial_: true}}"
 _STEP = f"step: {{_target_: {DISTILL}.segment.ddim, _partial_: true}}"
@@ -49,12 +49,14 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
     torch.set_flush_denormal(True)
     teacher = TextToSpeech.load(TEACHER)
     phrases = tts.phrase_list()[: 5 if quick else None]
+    say_so = progress or (lambda line: None)
     judge = Judge(
         teacher, phrases, tts._recordings(folder, phrases, teacher.sample_rate), SEEDS[: 1 if quick else None]
     )
     table = []
     for steps in (1, 2, 4):
         table += judge.rows("teacher", steps, tts._speaker(teacher, steps))
+        say_so(_line(table[-3:]))
     for name, method in METHODS.items():
         export, cost = trained(
             f"voice-{'quick-' if quick else ''}{name}", [_job(method, folder, 2 if quick else ITERATIONS)]
@@ -62,10 +64,13 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Callable[[s
         student = VoiceStudent.load(export)
         for steps in (1, 2):
             table += judge.rows(name, steps, _speaker(student, teacher, steps))
+            say_so(_line(table[-3:]))
         table += [tts._row(name, metric, value, None) for metric, value in cost.items()]
-        if progress:
-            progress(", ".join(f"{row['row']}: {row['metric']} {row['value']:.4g}" for row in table[-8:]))
     return table
+
+
+def _line(rows: list[dict]) -> str:
+    return f"{rows[0]['row']}: " + ", ".join(f"{row['metric']} {row['value']:.4g}" for row in rows)
 
 
 def _job(method: str, folder: Path, iterations: int) -> list[str]:
