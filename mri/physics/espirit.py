@@ -30,6 +30,7 @@ def espirit(
     *,
     kernel: tuple[int, int],
     threshold: float = 0.02,
+    step: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Coil maps and their eigenvalues from calibration data.
 
@@ -43,6 +44,8 @@ def espirit(
         (rows, columns) of a patch, no larger than the region; at most 1/2.5 of it gives good maps.
     threshold
         Singular values of the calibration matrix below `threshold` times the largest are noise.
+    step
+        Eigenvectors are found on a grid about so many pixels wide, and interpolated by cubics; maps are smooth.
 
     Returns
     -------
@@ -63,7 +66,8 @@ def espirit(
         raise UsageError("expected calibration data, got zeros only: the scan holds no signal")
     weights = _weights(acs, kernel, threshold)
     reference = _virtual_coil(acs)
-    results = [_maps(w, shape, kernel, by) for w, by in zip(weights.unbind(0), reference.unbind(0), strict=True)]
+    pairs = zip(weights.unbind(0), reference.unbind(0), strict=True)
+    results = [_interpolated(*_maps(w, shape, kernel, by, step), shape) for w, by in pairs]
     return torch.stack([maps for maps, _ in results]), torch.stack([values for _, values in results])
 
 
@@ -85,12 +89,14 @@ def _weights(acs: Tensor, kernel: tuple[int, int], threshold: float) -> Tensor:
     return out / (height * width)
 
 
-def _maps(weights: Tensor, shape: tuple[int, int], kernel: tuple[int, int], reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Of one item: the principal eigenvector and its eigenvalue at every pixel, some rows at a time."""
-    down, across = (_waves(n, size, weights) for n, size in zip(shape, kernel, strict=True))
+def _maps(
+    weights: Tensor, shape: tuple[int, int], kernel: tuple[int, int], reference: Tensor, step: int
+) -> tuple[Tensor, Tensor]:
+    """Of one item: the principal eigenvector and its eigenvalue at every point of the grid, some rows at a time."""
+    down, across = (_waves(n, size, step, weights) for n, size in zip(shape, kernel, strict=True))
     half = weights @ across.mT  # [coil, coil, rows of d, x]
     maps, values = [], []
-    for some in down.split(max(1, CHUNK // shape[1])):
+    for some in down.split(max(1, CHUNK // len(across))):
         matrices = torch.einsum("yd,abdx->yxab", some, half)
         vector, value = _principal(matrices, reference)
         maps.append(vector.permute(2, 0, 1))
@@ -121,8 +127,20 @@ def _virtual_coil(acs: Tensor) -> Tensor:
     return torch.linalg.eigh(flat @ flat.mH)[1][..., -1]
 
 
-def _waves(n: int, size: int, like: Tensor) -> Tensor:
-    """exp(−2 pi i (r − n//2) d / n), [n, 2 size − 1]."""
-    r = torch.arange(n, dtype=torch.float64) - n // 2
+def _interpolated(maps: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """From the grid to all pixels; of unit norm again."""
+    if values.shape == shape:
+        return maps, values
+    parts = torch.cat((maps.real, maps.imag, values.unsqueeze(0))).unsqueeze(0)
+    parts = torch.nn.functional.interpolate(parts, size=shape, mode="bicubic", align_corners=True)[0]
+    real, imaginary, value = parts.split((len(maps), len(maps), 1))
+    maps = torch.complex(real, imaginary)
+    norm = torch.linalg.vector_norm(maps, dim=0, keepdim=True).clamp(min=1e-20)
+    return maps / norm, value[0].clamp(0, 1)
+
+
+def _waves(n: int, size: int, step: int, like: Tensor) -> Tensor:
+    """exp(−2 pi i (r − n//2) d / n) at ceil(n / step) points r from first to last pixel, [points, 2 size − 1]."""
+    r = torch.linspace(0, n - 1, -(-n // step), dtype=torch.float64) - n // 2
     d = torch.arange(1 - size, size, dtype=torch.float64)
     return torch.polar(torch.ones((), dtype=torch.float64), -2 * math.pi / n * torch.outer(r, d)).to(like)

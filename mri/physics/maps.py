@@ -16,6 +16,9 @@ METHODS = ("auto", "espirit", "walsh")
 LARGEST, SMALLEST = 6, 2
 """Widths of ESPIRiT's kernel, samples."""
 
+FINE = 96
+"""Rows and columns from which on every second pixel tells the maps."""
+
 FEWEST = 4
 """Calibration lines that ESPIRiT needs with a kernel of 2 samples across them."""
 
@@ -111,7 +114,7 @@ def estimate_maps(
             f"expected at least {FEWEST} calibration lines for ESPIRiT, found {list(region.size)}: take method auto"
         )
     if method != "walsh" and kernel is not None:
-        maps, values = espirit(acs, shape, kernel=kernel, threshold=threshold)
+        maps, values = espirit(acs, shape, kernel=kernel, threshold=threshold, step=2 if min(shape) >= FINE else 1)
         kept = (values > crop) & inside
         found = float(kept.float().mean() / inside.float().mean().clamp(min=1e-6))
         if method == "espirit" or found > 0.5:

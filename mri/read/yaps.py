@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fewstep.core.errors import UsageError
 from fewstep.mri.geometry import Geometry, unknown, vector
 from fewstep.mri.read.check import number
 from fewstep.mri.scan import ScanInfo
@@ -33,12 +34,19 @@ def geometry(yaps: Any, slices: int, volume: bool, thickness: float) -> Geometry
     Returns
     -------
     Geometry
+
+    Raises
+    ------
+    UsageError
+        If slices have several orientations.
     """
     count = 1 if volume else slices
     places = [_slice(yaps, i) for i in range(count)]
     if any(place is None for place in places) or value(yaps, "sSliceArray", "lSize") not in (None, float(count)):
         return unknown(slices, thickness)
     normal, middle, turn = places[0]  # type: ignore[misc]
+    if any(place[0] @ normal < 0.9999 or abs(place[2] - turn) > 1e-3 for place in places):  # type: ignore[index]
+        raise UsageError("its slices lie in several orientations: write each orientation to a file of its own")
     phase, read = _directions(normal, turn)
     if volume:
         steps = (np.arange(slices) - (slices - 1) / 2) * thickness

@@ -125,6 +125,18 @@ def test_batch_is_a_loop(method):
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(96, 96), (97, 120)])
+def test_interpolated_maps_are_those_of_every_pixel(shape):
+    kspace, _, images = scan(coils=4, shape=shape)
+    acs = kspace[..., shape[0] // 2 - 12 : shape[0] // 2 + 12, shape[1] // 2 - 12 : shape[1] // 2 + 12]
+    (maps, values), (fine, finer) = (espirit(acs, shape, kernel=(6, 6), step=step) for step in (2, 1))
+    inside = images.abs() > 0.1
+    assert maps.shape == fine.shape
+    assert float((1 - (maps.conj() * fine).sum(1).abs())[inside].max()) < 1e-4
+    assert float((maps - fine).abs().amax(1)[inside].max()) < 2e-2
+    assert float((values - finer).abs()[inside].max()) < 1e-2
+
+
 def test_one_coil():
     kspace, _, _ = scan(coils=1)
     found = estimate_maps(kspace, equispaced(SHAPE, acceleration=4, centre_fraction=0.1, seed=0))

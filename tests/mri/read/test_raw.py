@@ -562,6 +562,15 @@ def test_twix_directions_are_at_right_angles(tmp_path, monkeypatch, normal):
     assert abs(np.dot(g.normal, normal)) == pytest.approx(np.linalg.norm(normal))
 
 
+def test_twix_of_several_orientations(tmp_path, monkeypatch):
+    fake_twix(monkeypatch)
+    (tmp_path / "a.dat").write_bytes(b"\0" * 400)
+    header = __import__("mapvbvd").mapVBVD("", quiet=True)[1]["hdr"]
+    header["MeasYaps"]["sSliceArray", "asSlice", "1", "sNormal", "dSag"] = 0.5
+    with pytest.raises(UsageError, match="several orientations"):
+        read_scans(tmp_path / "a.dat")
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the parser leaves the file open
 def test_twix_that_is_none(tmp_path):
     pytest.importorskip("mapvbvd")
