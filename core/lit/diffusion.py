@@ -63,6 +63,8 @@ class DiffusionModule(pl.LightningModule):
 
     recipe: Mapping[str, Any] | None = None
     """The plain job that built this module; `export` stores its parts."""
+    averaged: bool | None = None
+    """Whether the weights are averages; a run says so before it exports, and an export of raw ones says so too."""
 
     def __init__(
         self,
@@ -179,6 +181,8 @@ class DiffusionModule(pl.LightningModule):
             "parameterization": self.parameterization,
             "steps": self.steps,
         }
+        if self.averaged is False:
+            config["averaged"] = False
         return export(folder, self.net, config)
 
     def _loss(self, batch: Batch, *, stream: tuple[int, ...]) -> Tensor:

@@ -138,7 +138,10 @@ def _export(trainer: pl.Trainer, module: pl.LightningModule, folder: Path) -> No
     """The weights of last.ckpt, averaged where the run averages, so that what ships is what was validated."""
     last = LastCheckpoint.file(folder)
     if trainer.is_global_zero and hasattr(module, "export") and last.is_file() and not trainer.fast_dev_run:
-        module.load_state_dict(load_weights_only(last)["state_dict"])
+        content = load_weights_only(last)
+        module.load_state_dict(content["state_dict"])
+        if hasattr(module, "averaged"):
+            module.averaged = "raw_state_dict" in content
         module.export(folder / "export")
         print(f"exported to {folder / 'export'}")
 

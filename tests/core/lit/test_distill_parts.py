@@ -172,7 +172,9 @@ def test_teachers_may_be_runs_and_their_checkpoints(in_folder, caplog):
         averaged = Pretrained.load("runs/t/checkpoints/last.ckpt")
     assert not caplog.records
     torch.testing.assert_close(averaged.denoise()(x, t), shipped, rtol=1e-2, atol=1e-2)  # stored in half precision
+    assert "averaged" not in Pretrained.load("runs/t").config
     assert main(["fit", *options, "overwrite=true", "callbacks.ema=null"]) == 0
+    assert Pretrained.load("runs/t").config["averaged"] is False
     with caplog.at_level(logging.WARNING):
         Pretrained.load("runs/t/checkpoints/last.ckpt")
     assert "no averaged weights" in caplog.text
