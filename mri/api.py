@@ -22,14 +22,18 @@ from fewstep.core.errors import UsageError
 from fewstep.core.pretrained import Pretrained
 from fewstep.mri.methods import METHODS, Conditional, Diffusion, L1Wavelet, Method, Regression, Result, ZeroFilled
 from fewstep.mri.methods.classical import CgSense
+from fewstep.mri.methods.joint import refined
 from fewstep.mri.physics import estimate_maps, noise_std
 from fewstep.mri.problem import Problem
 from fewstep.mri.scan import Scan
 
 REGRESSION_KIND = "mri-regression"
 
-FEW_LINES, INFLATED = 16, 2.0
+FEW_LINES, INFLATED = 6, 2.0
 """Maps from fewer calibration lines than this are taken to err like so many times the noise."""
+
+REFINED_LINES, REFINING_STEPS = 9, 4
+"""Maps from fewer lines than this are estimated once more with an image of so many network calls."""
 
 WORSE = 1.1
 """A data residual that is so many times a classical method's is pointed out."""
@@ -75,7 +79,7 @@ class Reconstructor:
     compare
         Compute CG-SENSE and L1-wavelet too.
     adapt
-        Take the noise to be larger where coil maps come from few calibration lines.
+        Where coil maps come from few calibration lines, refine them once by an image, and take the noise to be larger.
     """
 
     method: Method
@@ -169,7 +173,12 @@ class Reconstructor:
         if self.adapt and lines is not None and lines < FEW_LINES and isinstance(method, Diffusion):
             method = replace(method, inflate=INFLATED)
             warnings.append(f"coil maps from {lines} lines: the noise is taken to be {INFLATED:g} times what it is")
-        begun = time.perf_counter()
+        begun, extra = time.perf_counter(), 0
+        if self.adapt and lines is not None and lines < REFINED_LINES and isinstance(method, Diffusion):
+            first = replace(method, steps=REFINING_STEPS, samples=1)(problem, seed=seed)
+            problem, extra = refined(problem, first.image), first.nfe
+            told["coil_maps"]["refined"] = True
+            warnings.append(f"coil maps from {lines} lines were refined by a first image of {extra} network calls")
         result = method(problem, seed=seed)
         seconds = time.perf_counter() - begun
         others = self._others(problem, seed)
@@ -181,6 +190,7 @@ class Reconstructor:
             "options": _plain(method),
             "model": dict(self.model),
             "nfe": result.nfe,
+            "nfe_for_coil_maps": extra,
             "samples": 1 if result.samples is None else result.samples.shape[1],
             "std_factor": result.spread,
             "seed": seed,

@@ -105,13 +105,17 @@ def test_a_worse_residual_is_pointed_out(measured):
 
 def test_few_calibration_lines_inflate_the_noise_unless_it_is_said(measured, models):
     kspace, _, _ = measured
-    mask = equispaced((64, 48), acceleration=3, centre_fraction=0.2, seed=0)
+    mask = equispaced((64, 48), acceleration=3, centre_fraction=0.06, seed=0)
     options = {"method": "dds", "steps": 1, "samples": 1, "compare": False}
     adapted = Reconstructor.load(models["prior"], **options)(kspace * mask, mask=mask).report
     assert adapted["options"]["inflate"] == 2.0
     assert any("lines: the noise is taken to be 2 times" in w for w in adapted["warnings"])
+    assert any("were refined by a first image of 4 network calls" in w for w in adapted["warnings"])
+    assert adapted["nfe_for_coil_maps"] == 4
+    assert adapted["coil_maps"]["refined"] is True
     said = Reconstructor.load(models["prior"], **options, inflate=1.0)(kspace * mask, mask=mask).report
     assert said["options"]["inflate"] == 1.0
+    assert said["nfe_for_coil_maps"] == 0
 
 
 def test_k_space_alone_is_enough(measured):
