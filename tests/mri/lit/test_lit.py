@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from fewstep.core import parameterize, paths
-from fewstep.core.checkpoint import load
+from fewstep.core.checkpoint import export, load
 from fewstep.core.errors import UsageError
 from fewstep.core.nn.preconditioned import Preconditioned
 from fewstep.mri.api import REGRESSION_KIND, Reconstructor
 from fewstep.mri.data.scans import SimulatedScans
-from fewstep.mri.lit.conditional import widen
+from fewstep.mri.lit.conditional import ConditionalModule, widen
 from fewstep.mri.lit.losses import squared, trapezoid
 from fewstep.mri.lit.recon import ReconModule, problem_of
 from fewstep.mri.models.prior import ComplexUNet
@@ -31,6 +31,32 @@ def test_a_widened_net_answers_as_the_prior_until_it_learns():
     t, cond = torch.tensor([0.1, 0.4]), torch.ones(2, 6, 16, 16)
     # the condition's planes come after the state's, and unshuffling keeps that order
     torch.testing.assert_close(wide(x, t, cond), narrow(x, t))
+
+
+def test_a_conditional_module_starts_from_an_exported_prior(tmp_path):
+    narrow = prior()
+    torch.nn.init.normal_(narrow.inner.net.leave[-1].weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    path = {"_target_": "fewstep.core.paths.edm"}
+    inner = {"_target_": "fewstep.mri.models.prior.ComplexUNet", "widths": [8, 16]}
+    model = {
+        "_target_": "fewstep.core.nn.preconditioned.Preconditioned",
+        "inner": inner,
+        "path": path,
+        "sigma_data": 0.35,
+    }
+    config = {"kind": "diffusion", "model": model, "path": path, "parameterization": "x0", "steps": 4}
+    export(tmp_path / "prior", narrow, config)
+    module = ConditionalModule(
+        prior(cond_channels=6), paths.edm(), start=tmp_path / "prior", parameterization="x0", loss=squared
+    )
+    x0 = torch.randn(3, 16, 16, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    batch = {"x0": x0, "cond": torch.zeros(3, 6, 16, 16)}
+    loss = module._loss(batch, stream=(0, 0, 0, 0))
+    loss.backward()
+    assert float(loss) > 0
+    learned = module.net.inner.net.enter.weight.grad[:, 8:]  # the planes of the condition
+    assert module.net.inner.net.enter.weight[:, 8:].eq(0).all()
+    assert learned.shape[1] == 6 * 4
 
 
 @pytest.mark.parametrize(
