@@ -19,9 +19,10 @@ from fewstep.core.operators import Fourier
 from fewstep.mri.api import FEW_LINES, INFLATED, prepare
 from fewstep.mri.data import fields, simulate
 from fewstep.mri.data.synthetic import SyntheticSlices
+from fewstep.mri.methods import Method
 from fewstep.mri.physics import birdcage, estimate_maps
 from fewstep.mri.physics.masks import make
-from fewstep.mri.problem import Problem
+from fewstep.mri.problem import Problem, Slice
 
 NOISE = 0.01
 """Of simulated scans, for pictures whose 99.5th percentile is 1."""
@@ -49,6 +50,30 @@ class Volume:
     name: str
     kspace: Tensor
     reference: Tensor
+
+
+@dataclass(frozen=True)
+class SigpyL1(Method):
+    """sigpy's L1-wavelet reconstruction (db4, FISTA) with given coil maps.
+
+    Parameters
+    ----------
+    weight
+        Its lamda, for slices in the unit of the priors.
+    """
+
+    weight: float
+
+    def solve(self, one: Slice, seed: int) -> tuple[Tensor, int]:
+        """[1, y, x]."""
+        from sigpy.mri import app
+
+        kspace, maps = one.problem.kspace[0], one.problem.coil_maps[0]
+        weights = one.problem.mask.expand(1, *kspace.shape[1:])[0].float().numpy()
+        job = app.L1WaveletRecon(
+            kspace.numpy(), maps.numpy(), self.weight, weights=weights, max_iter=60, show_pbar=False
+        )
+        return torch.from_numpy(job.run())[None].to(torch.complex64), 0
 
 
 def human(data: Path, slices: tuple[int, ...]) -> Volume:

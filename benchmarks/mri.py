@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -40,6 +41,7 @@ from fewstep.mri.problem import Problem, cg_sense
 SEED = 0
 KINDS = ("equispaced_fraction", "random")
 L1_WEIGHTS, TV_WEIGHTS, CG_WEIGHTS = (1e-3, 2e-3, 4e-3), (1e-3, 3e-3), (1e-3, 1e-2)
+SIGPY_WEIGHTS = (5e-4, 1e-3)
 METRICS = (
     "PSNR dB",
     "SSIM",
@@ -115,8 +117,9 @@ def compare(
 
 
 def classical() -> dict[str, list[Method]]:
-    """Name -> candidates of which the best is shown."""
-    return {
+    """Name -> candidates of which the best is shown; sigpy's where it is installed."""
+    peer = [_mri.SigpyL1(w) for w in SIGPY_WEIGHTS] if find_spec("sigpy") else []
+    return ({"L1-wavelet of sigpy, best-tuned": list(peer)} if peer else {}) | {
         "zero-filled": [ZeroFilled()],
         "CG-SENSE, best-tuned": [CgSense(weight=w) for w in CG_WEIGHTS],
         "L1-wavelet, best-tuned": [L1Wavelet(weight=w) for w in L1_WEIGHTS],
