@@ -46,8 +46,10 @@ def mni152() -> Atlas | None:
     brain = ndimage.binary_fill_holes(t1 > 0)
     outside = ndimage.distance_transform_edt(~np.pad(brain, 50)).astype(np.float32)
     detail = (t1 - ndimage.gaussian_filter(t1, 3.0)) * ndimage.binary_erosion(brain, iterations=3)
-    padded = [np.pad(volume, 50) for volume in (grey, white, brain.astype(np.float32), detail / detail.std())]
-    return Atlas(*padded, outside)
+    grey, white, inside, fine = (
+        np.pad(volume, 50) for volume in (grey, white, brain.astype(np.float32), detail / detail.std())
+    )
+    return Atlas(grey, white, inside, fine, outside)
 
 
 def draw(rng: np.random.Generator, size: int, atlas: Atlas) -> Array:

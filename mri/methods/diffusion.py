@@ -248,8 +248,15 @@ class DiffPIR(Diffusion):
     def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
         """As in the base class."""
         sigma = math.sqrt(self.weight) * self.noise(one)
-        options = {"iterations": self.iterations, "tolerance": 1e-4}
-        return consistency.prox(denoise, one.problem.A, one.problem.kspace, self.prior.path, sigma_y=sigma, **options)
+        return consistency.prox(
+            denoise,
+            one.problem.A,
+            one.problem.kspace,
+            self.prior.path,
+            sigma_y=sigma,
+            iterations=self.iterations,
+            tolerance=1e-4,
+        )
 
 
 @dataclass(frozen=True)
@@ -266,8 +273,8 @@ class DDNM(Diffusion):
 
     def consistent(self, denoise: Denoise, one: Slice) -> Denoise:
         """As in the base class."""
-        options = {"iterations": self.iterations, "tolerance": 1e-6}
-        return consistency.project(denoise, one.problem.A, one.problem.kspace, self.prior.path, **options)
+        A, kspace = one.problem.A, one.problem.kspace
+        return consistency.project(denoise, A, kspace, self.prior.path, iterations=self.iterations, tolerance=1e-6)
 
 
 @dataclass(frozen=True)
