@@ -66,7 +66,7 @@ def rows(net: Net, peers: dict[str, Peer], *, quick: bool, progress: Callable[[s
     task = Task(net.denoise, net.path, net.x)
     likely = {name: peer for name, peer in peers.items() if any(part in name for part in _LIKELY)}
     yield from _law(net, wanted, "fine solver", 200, None)
-    for nfe in (5, 10) if quick else NFES:
+    for nfe in (5,) if quick else NFES:
         progress(f"{net.name}, {nfe} calls")
         mine = {
             "default": sample(net.denoise, net.path, solver=net.base.tableau(net.path, nfe), x=net.x).x,
