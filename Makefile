@@ -5,9 +5,11 @@ SHELL := bash
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := audio,mri,fastmri,monai,twix,nufft,lora,dev,bench
+EXTRAS := audio,enhance,restoration,mri,fastmri,monai,twix,nufft,lora,dev,bench
 # Compared with in tests and benchmarks; what it asks for itself (wandb, CLIP, ...) is not needed for that.
 PEER := k-diffusion==0.1.1.post1
+# A metric of speech that every machine has to compile.
+PESQ := pesq==0.0.4
 # Which tests run: MARKS='not gpu' takes the slow ones too.
 MARKS ?= not slow and not gpu
 
@@ -46,6 +48,8 @@ $(STAMP): pyproject.toml constraints.txt overrides.txt
 	  -c constraints.txt --override overrides.txt -e '.[$(EXTRAS)]'
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps '$(PEER)' || \
 	  echo "$(PEER) could not be installed: comparisons with it are skipped"
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt '$(PESQ)' || \
+	  echo "$(PESQ) could not be compiled: \`fewstep bench enhance\` leaves that column empty"
 	touch $@
 
 clean:

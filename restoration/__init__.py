@@ -1,0 +1,1 @@
+"""Image restoration in few steps: super-resolution, denoising, deblurring, inpainting."""
