@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewstep.core import paths
 from fewstep.core.errors import UsageError
@@ -48,7 +48,7 @@ class Restoration:
         The whole `config.yaml`.
     """
 
-    net: nn.Module
+    net: Any
     task: str
     scale: int
     method: str
@@ -162,7 +162,7 @@ class Restoration:
         return self.net.one(eps, lq, mask, told)
 
     @property
-    def _regressor(self) -> nn.Module:
+    def _regressor(self) -> Any:
         return getattr(self.net, "regressor", self.net)
 
     @classmethod

@@ -1,6 +1,6 @@
 """MATLAB's bicubic `imresize`: the cubic with a = −1/2, widened against aliasing where it shrinks, mirrored borders.
 
-    out(i) = sum_k h(u_i − k) x(k) / sum_k h(u_i − k),   u_i = (i + 1/2) / scale − 1/2,   h(d) = s f(s d), s = min(scale, 1)
+    out(i) = sum_k h(u_i − k) x(k) / sum_k h(u_i − k),   u_i = (i + 1/2)/scale − 1/2,   h(d) = f(s d), s = min(scale, 1)
 
 f is the cubic convolution kernel of Keys 1981, doi:10.1109/TASSP.1981.1163711, eq. 15.
 """

@@ -11,6 +11,7 @@ serves every path: residual shifting (arXiv:2307.12348), IR-SDE (arXiv:2301.1169
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +105,8 @@ class Denoiser(nn.Module):
             [batch, 3, rows, columns].
         """
         features, mean = self.mean_of(lq, mask, told)
-        inner = self.student(self._planes(eps, features, mean, mask))
+        student: Any = self.student
+        inner = student(self._planes(eps, features, mean, mask))
         x0 = mean + self.residual_std * functional.pixel_shuffle(inner, self.regressor.fold).to(mean.dtype)
         return known_kept(x0, lq, mask)
 
