@@ -1,9 +1,13 @@
 """Caches: leave work out inside a net and put a prediction in its place; scope × policy × predictor × correction."""
 
+from fewstep.core.caches.ahead import Ahead
 from fewstep.core.caches.attach import Attached, attach
 from fewstep.core.caches.cache import Cache
+from fewstep.core.caches.calibrated import bac, cachequant, ertacache, profiling_dit, rectified
+from fewstep.core.caches.compiled import compiled
 from fewstep.core.caches.correction import Affine, Scale, affine, rescaled
 from fewstep.core.caches.default import pick, tune
+from fewstep.core.caches.evolve import ecad
 from fewstep.core.caches.gate import Gate, Stability
 from fewstep.core.caches.policy import Every, Schedule, Window
 from fewstep.core.caches.predictor import Newton, Reuse, Taylor
@@ -13,16 +17,21 @@ from fewstep.core.caches.presets import (
     deepcache,
     delta_dit,
     every,
+    faster_diffusion,
     first_block,
     sada,
     taylor,
     taylorseer,
 )
 from fewstep.core.caches.profile import Profile, profile
+from fewstep.core.caches.record import Recording, record
 from fewstep.core.caches.report import Report
+from fewstep.core.caches.router import Router
 from fewstep.core.caches.scope import Split, deltas, outputs, span, unet_branch, whole
-from fewstep.core.caches.search import segments, total, weighted
+from fewstep.core.caches.search import segments, total, united, walk, weighted
 from fewstep.core.caches.store import load, save
+from fewstep.core.caches.tokens import TokenCache
+from fewstep.core.caches.unets import branch, encoder
 
 __all__ = [
     "attach",
@@ -33,8 +42,11 @@ __all__ = [
     "deltas",
     "span",
     "whole",
+    "branch",
+    "encoder",
     "unet_branch",
     "Split",
+    "compiled",
     "Every",
     "Schedule",
     "Window",
@@ -55,7 +67,19 @@ __all__ = [
     "delta_dit",
     "deepcache",
     "centred",
+    "faster_diffusion",
+    "Ahead",
     "sada",
+    "TokenCache",
+    "ertacache",
+    "cachequant",
+    "rectified",
+    "bac",
+    "profiling_dit",
+    "Router",
+    "ecad",
+    "record",
+    "Recording",
     "profile",
     "Profile",
     "tune",
@@ -63,6 +87,8 @@ __all__ = [
     "weighted",
     "segments",
     "total",
+    "walk",
+    "united",
     "save",
     "load",
 ]

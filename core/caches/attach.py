@@ -17,7 +17,7 @@ from fewstep.core import nfe
 from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.gate import Gate
 from fewstep.core.caches.install import is_wrapped, probed, replace
-from fewstep.core.caches.memory import Live, Memory, Track
+from fewstep.core.caches.memory import Live, Memory, Parts, Track
 from fewstep.core.caches.passage import first, probe, through
 from fewstep.core.caches.policy import Moment
 from fewstep.core.caches.report import Report, Tally
@@ -68,7 +68,7 @@ class Attached:
         self.net, self.caches, self.times = net, tuple(caches), times
         self.sites = [cache.places.resolve(net) for cache in caches]
         self._tallies: list[Tally] = []
-        self.listen: Callable[[Any, int, Tensor], None] | None = None
+        self.listen: Callable[[Any, int, Parts], None] | None = None
         self._verified = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -120,7 +120,7 @@ class Attached:
         if live.passing[number].predict:
             return split.shallow(out, *args, **kwargs)
         if not self._verified:
-            deep = live.track.histories[live.passing[number].key].values[0]
+            deep = live.track.histories[live.passing[number].key].values[0][0]
             again = split.shallow(deep, *args, **kwargs)
             scale = out.abs().max() * max(torch.finfo(out.dtype).eps * 64, 1e-5)
             if again.shape != out.shape or not bool(((again - out).abs() <= scale).all()):
@@ -178,7 +178,8 @@ class Attached:
         return [self._opened(memory, index, row, rows, at, x) for index in range(len(self.caches))]
 
     def _opened(self, memory: Memory, index: int, row: int, rows: int | None, at: float, x: Tensor) -> Live:
-        cache, signature = self.caches[index], (x.shape, x.dtype, x.device)
+        cache = self.caches[index]
+        signature = (torch.Size((len(x) // memory.copies, *x.shape[1:])), x.dtype, x.device)
         key = (index, memory.branch, row % cache.stages)
         track = memory.tracks.get(key)
         if track is None or track.signature != signature:
@@ -186,14 +187,15 @@ class Attached:
             track = memory.tracks[key] = Track(signature)
         known = next(iter(track.histories.values()), None)
         streak = 0 if isinstance(cache.policy, Gate) else track.streak
-        want = cache.policy.want(Moment(row, rows, streak, () if known is None else known.values))
+        answers = () if known is None else [value[0] for value in known.values]
+        want = cache.policy.want(Moment(row, rows, streak, answers))
         if known is None and want in ("predict", "ask"):
             want = "compute"
         listen = None if self.listen is None else partial(_told, self.listen, key, row)
-        return Live(cache, track, want, row, at, memory.tally, listen)
+        return Live(cache, track, want, row, at, memory.tally, listen, copies=memory.copies)
 
 
-def _told(listen: Callable[..., None], key: Any, row: int, site: Any, value: Tensor) -> None:
+def _told(listen: Callable[..., None], key: Any, row: int, site: Any, value: Parts) -> None:
     listen((key, site), row, value)
 
 

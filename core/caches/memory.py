@@ -17,16 +17,21 @@ from fewstep.core.caches.predictor import Predictor
 from fewstep.core.caches.report import Tally
 from fewstep.core.errors import UsageError
 
+Parts = tuple[Tensor, ...]
+"""A feature: one tensor, or the several that a module hands on."""
+
 
 @dataclass
 class History:
     """Values of one feature, the newest first, and where they were computed."""
 
     shape: torch.Size
-    values: list[Tensor] = field(default_factory=list)
+    values: list[Parts] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
+    form: type | None = None
+    """What the module returns its parts in: a tuple, a list, or None for a tensor alone."""
 
-    def push(self, value: Tensor, at: float, depth: int) -> int:
+    def push(self, value: Parts, at: float, depth: int) -> int:
         """Keep a value that nobody else holds; returns by how many bytes the history grew."""
         before = self.bytes
         if self.at and self.at[0] == at:
@@ -35,26 +40,27 @@ class History:
             self.values, self.at = [value, *self.values[: depth - 1]], [at, *self.at[: depth - 1]]
         return self.bytes - before
 
-    def predict(self, predictor: Predictor, to: float) -> Tensor:
-        """The weighted sum at `to`, a new tensor."""
+    def predict(self, predictor: Predictor, to: float) -> Parts:
+        """The weighted sum at `to`, new tensors."""
         weights = predictor.weights(self.at, to)
-        value = self.values[0] * weights[0] if weights[0] != 1.0 else self.values[0].clone()
+        parts = tuple(part * weights[0] if weights[0] != 1.0 else part.clone() for part in self.values[0])
         for other, weight in zip(self.values[1:], weights[1:], strict=True):
             if weight:
-                value.add_(other, alpha=weight)
-        return value
+                for part, more in zip(parts, other, strict=True):
+                    part.add_(more, alpha=weight)
+        return parts
 
     @property
     def bytes(self) -> int:
         """Of all values."""
-        return sum(value.numel() * value.element_size() for value in self.values)
+        return sum(part.numel() * part.element_size() for value in self.values for part in value)
 
 
 @dataclass
 class Track:
     """One cache in one guidance branch and stage."""
 
-    signature: Any
+    signature: tuple[torch.Size, torch.dtype, torch.device]
     histories: dict[tuple[int, int], History] = field(default_factory=dict)
     probe: History | None = None
     streak: Any = 0
@@ -72,7 +78,7 @@ class Passing:
 
     key: tuple[int, int]
     predict: bool
-    entry: Tensor
+    entry: Parts
     items: Tensor | None = None
     began: float = 0.0
 
@@ -87,8 +93,10 @@ class Live:
     row: int
     at: float
     tally: Tally
-    listen: Callable[[tuple[int, int], Tensor], None] | None = None
+    listen: Callable[[tuple[int, int], Parts], None] | None = None
     items: Tensor | None = None
+    copies: int = 1
+    """How often what is stored stands one after the other in this call's batch, see `fewstep.core.caches.ahead`."""
     visits: dict[int, int] = field(default_factory=dict)
     passing: dict[int, Passing] = field(default_factory=dict)
     skipped: bool = False
@@ -117,6 +125,7 @@ class Memory:
     tally: Tally
     row: int = -1
     branch: int = 0
+    copies: int = 1
     tracks: dict[tuple[int, int, int], Track] = field(default_factory=dict)
     live: list[Live] | None = None
 

@@ -4,6 +4,7 @@ Figures are those of ``fewstep bench caches``, 50 Euler steps: relative error to
 the uncached net with as many steps as take the same CPU time. `fewstep.core.caches.tune` is what to use by default.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from fewstep.core.caches.cache import Cache
@@ -11,6 +12,7 @@ from fewstep.core.caches.gate import Gate, Stability
 from fewstep.core.caches.policy import Every, Policy, Schedule, Window
 from fewstep.core.caches.predictor import Newton, Reuse, Taylor
 from fewstep.core.caches.scope import Split, outputs, span, unet_branch, whole
+from fewstep.core.caches.unets import branch, encoder
 from fewstep.core.errors import UsageError
 
 
@@ -183,13 +185,14 @@ def delta_dit(blocks: str, *, cached: int, every: int, switch: int) -> tuple[Cac
     return rear, front
 
 
-def deepcache(split: Split, *, every: int = 5, schedule: Schedule | None = None) -> Cache:
+def deepcache(level: int | Split = 0, *, every: int = 5, schedule: Schedule | None = None) -> Cache:
     """DeepCache: reuse what comes from below one level of a U-Net.
 
     Parameters
     ----------
-    split
-        The U-Net in two; a deeper level with a longer interval often serves better than the published shallowest.
+    level
+        See `fewstep.core.caches.branch`; a deeper one with a longer interval often serves better than the published
+        0. A U-Net of another kind is given in two halves.
     every
         Interval of computed rows.
     schedule
@@ -204,7 +207,31 @@ def deepcache(split: Split, *, every: int = 5, schedule: Schedule | None = None)
     Ma et al. 2024, arXiv:2312.00858.
     """
     policy: Policy = Every(every) if schedule is None else schedule
-    return Cache(unet_branch(split), policy, Reuse())
+    return Cache(unet_branch(level) if isinstance(level, Split) else branch(level), policy, Reuse())
+
+
+def faster_diffusion(rows: int = 50, *, keys: Sequence[int] = (0, 1, 2, 3, 5, 10, 15, 25, 35)) -> Cache:
+    """Faster Diffusion: run the encoder of a U-Net at key rows only, the decoder always.
+
+    See `fewstep.core.caches.Ahead` for its batched decoder. On our benchmark it loses to fewer steps by far: the
+    decoder is most of the work, and no longer sees the state.
+
+    Parameters
+    ----------
+    rows
+        Of the run.
+    keys
+        Rows of the encoder; the default is the published list for 50.
+
+    Returns
+    -------
+    Cache
+
+    References
+    ----------
+    Li et al. 2024, arXiv:2312.09608.
+    """
+    return Cache(encoder(), Schedule(rows, tuple(keys)), Reuse())
 
 
 def centred(rows: int, count: int, *, center: float, power: float = 1.4) -> Schedule:

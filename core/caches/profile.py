@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fewstep.core.caches.attach import attach
 from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.policy import Every, Schedule
+from fewstep.core.caches.record import record
 from fewstep.core.caches.search import weighted
 from fewstep.core.errors import UsageError
 
@@ -64,11 +65,8 @@ def profile(net: nn.Module, run: Callable[[], Tensor], *, scope: Any, times: Any
     UsageError
         If a run has fewer than two rows, or says something else the second time.
     """
-    features: dict[Any, dict[int, Tensor]] = {}
-    reference = _record(net, run, scope, times, features)
-    rows = 1 + max((row for track in features.values() for row in track), default=0)
-    if rows < 2:
-        raise UsageError("expected runs of two rows or more, through sample() and with gradients off")
+    recorded = record(net, run, scope=scope, times=times)
+    rows, reference = recorded.rows, recorded.end
     always = end(net, run, Cache(scope, Every(1)), times)
     if not torch.equal(always, reference):
         raise UsageError("two runs differ: `run` must draw with fixed seeds")
@@ -76,8 +74,7 @@ def profile(net: nn.Module, run: Callable[[], Tensor], *, scope: Any, times: Any
     for t in range(1, rows):
         all_but = Schedule(rows, tuple(row for row in range(rows) if row != t))
         sensitivity[t] = relative(end(net, run, Cache(scope, all_but), times), reference)
-    matrices = [_matrix(track, rows) for track in features.values()]
-    return Profile(np.mean(matrices, axis=0), sensitivity)
+    return Profile(recorded.matrix(), sensitivity)
 
 
 def relative(x: Tensor, reference: Tensor) -> float:
@@ -95,26 +92,7 @@ def relative(x: Tensor, reference: Tensor) -> float:
     return float(torch.linalg.vector_norm(x - reference) / torch.linalg.vector_norm(reference))
 
 
-def _record(net: nn.Module, run: Callable[[], Tensor], scope: Any, times: Any, features: dict[Any, Any]) -> Tensor:
-    def listen(track: Any, row: int, value: Tensor) -> None:
-        features.setdefault(track, {})[row] = value
-
-    with attach(net, Cache(scope, Every(1)), times=times) as attached:
-        attached.listen = listen
-        return run()
-
-
 def end(net: nn.Module, run: Callable[[], Tensor], cache: Cache, times: Any) -> Tensor:
     """What `run` draws with a cache attached."""
     with attach(net, cache, times=times):
         return run()
-
-
-def _matrix(track: dict[int, Tensor], rows: int) -> np.ndarray:
-    errors = np.zeros((rows, rows))
-    for t, value in track.items():
-        size = float(value.abs().sum())
-        for a, other in track.items():
-            if a < t and size > 0:
-                errors[a, t] = float((value - other).abs().sum()) / size
-    return errors

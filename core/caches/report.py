@@ -21,6 +21,8 @@ class Report:
         Share of the net's time that leaving the sites out should save (their share of a computed call times their
         skips), and that was saved against computed calls of the same run; None on devices other than the CPU, and if
         nothing was computed.
+    share
+        Share of a computed call that the sites take; None as before.
     """
 
     calls: int
@@ -29,6 +31,7 @@ class Report:
     bytes: int
     predicted: float | None
     measured: float | None
+    share: float | None = None
 
     def __str__(self) -> str:
         share = self.skips / self.visits if self.visits else 0.0
@@ -68,9 +71,10 @@ class Tally:
 
     def report(self) -> Report:
         """The numbers so far."""
-        calls, predicted, measured = len(self.full) + len(self.partial), None, None
+        calls, predicted, measured, share = len(self.full) + len(self.partial), None, None, None
         if self.timed and self.full and self.visits:
-            predicted = median(self.shares) * self.skips / self.visits
+            share = median(self.shares)
+            predicted = share * self.skips / self.visits
             once = median(self.full)
             measured = (len(self.partial) * once - sum(self.partial)) / (calls * once)
-        return Report(calls, self.visits, self.skips, self.most, predicted, measured)
+        return Report(calls, self.visits, self.skips, self.most, predicted, measured, share)

@@ -1,7 +1,7 @@
 """What a cache can leave out: outputs or residuals of modules, spans of blocks, the whole net, a U-Net's depth."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -44,6 +44,11 @@ class Site:
         The module that runs before the first, for gates.
     split
         Only for a U-Net, whose single module is the net.
+    carries
+        Names of the arguments that the parts of a module's answer go on from, in the answer's order; (): the first
+        argument.
+    idle
+        ``idle(module, x)``: what a module that is left out returns where the last one will say the feature; default x.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Site:
     what: What
     before: nn.Module | None = None
     split: Split | None = None
+    carries: tuple[str, ...] = ()
+    idle: Callable[[nn.Module, Tensor], Any] | None = None
 
 
 class Scope(Protocol):
@@ -69,10 +76,11 @@ class Each:
 
     pattern: str
     what: What
+    carries: tuple[str, ...] = ()
 
     def resolve(self, net: nn.Module) -> list[Site]:
         """One site per module."""
-        return [Site(name, (module,), self.what) for name, module in named(net, self.pattern)]
+        return [Site(name, (module,), self.what, carries=self.carries) for name, module in named(net, self.pattern)]
 
     def describe(self) -> str:
         """Pattern and feature."""
@@ -87,6 +95,7 @@ class Span:
     first: int
     until: int | None
     what: What
+    carries: tuple[str, ...] = ()
 
     def resolve(self, net: nn.Module) -> list[Site]:
         """One site."""
@@ -98,7 +107,7 @@ class Span:
             raise UsageError(f"no blocks from {self.first} to {end}: {self.pattern!r} names {len(found)} modules")
         before = found[start - 1][1] if start else None
         name = f"{inside[0][0]}..{inside[-1][0]}"
-        return [Site(name, tuple(module for _, module in inside), self.what, before)]
+        return [Site(name, tuple(module for _, module in inside), self.what, before, carries=self.carries)]
 
     def describe(self) -> str:
         """Pattern, range and feature."""
@@ -137,23 +146,28 @@ def outputs(pattern: str) -> Each:
     return Each(pattern, "output")
 
 
-def deltas(pattern: str) -> Each:
+def deltas(pattern: str, *, carries: Sequence[str] = ()) -> Each:
     """What each named module adds to its first argument; a predicted step keeps what is new in it.
 
     Parameters
     ----------
     pattern
         As for `outputs`; the modules must return what they take, in shape.
+    carries
+        For modules that hand on several tensors: the arguments' names, in the order of the answer, such as
+        ``("encoder_hidden_states", "hidden_states")`` for the blocks of diffusers' Flux.
 
     Returns
     -------
     Each
         A scope.
     """
-    return Each(pattern, "delta")
+    return Each(pattern, "delta", tuple(carries))
 
 
-def span(pattern: str, first: int = 0, until: int | None = None, *, what: What = "delta") -> Span:
+def span(
+    pattern: str, first: int = 0, until: int | None = None, *, what: What = "delta", carries: Sequence[str] = ()
+) -> Span:
     """What the blocks [first, until) together add to the state: one small feature for most of the work.
 
     Parameters
@@ -164,13 +178,15 @@ def span(pattern: str, first: int = 0, until: int | None = None, *, what: What =
         Which of them, counted as in a slice; default all.
     what
         ``"delta"``, or ``"output"`` to forecast the last block's output itself.
+    carries
+        See `deltas`.
 
     Returns
     -------
     Span
         A scope.
     """
-    return Span(pattern, first, until, what)
+    return Span(pattern, first, until, what, tuple(carries))
 
 
 def whole(*, what: What = "output") -> Whole:

@@ -4,6 +4,8 @@ With W[a, t] what it costs to predict row t from row a, a segment [a, b) costs t
 the best k segments of n rows come from best(k, b) = min over a of best(k − 1, a) + cost(a, b), in O(n² k).
 """
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 
 from fewstep.core.caches.policy import Schedule
@@ -31,7 +33,7 @@ def weighted(errors: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
     return np.triu(np.asarray(errors, dtype=np.float64) * scale, 1)
 
 
-def segments(cost: np.ndarray, count: int) -> Schedule:
+def segments(cost: np.ndarray, count: int, *, shortest: int = 1, longest: int | None = None) -> Schedule:
     """The rows to compute, so that the rest costs least.
 
     Parameters
@@ -40,6 +42,8 @@ def segments(cost: np.ndarray, count: int) -> Schedule:
         W[a, t] >= 0, [rows, rows]; read above the diagonal.
     count
         Rows that are computed, 1 to rows.
+    shortest, longest
+        Rows from one computed row to the next, or to the end.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def segments(cost: np.ndarray, count: int) -> Schedule:
     Raises
     ------
     UsageError
-        If the matrix is not square and finite, or the count out of range.
+        If the matrix is not square and finite, the count out of range, or the lengths cannot be kept.
     """
     cost = np.asarray(cost, dtype=np.float64)
     rows = len(cost)
@@ -58,12 +62,15 @@ def segments(cost: np.ndarray, count: int) -> Schedule:
         raise UsageError(f"expected a budget of 1 to {rows} computed rows, got {count}")
     whole = np.full((rows, rows + 1), np.inf)
     for a in range(rows):
-        whole[a, a + 1 :] = np.concatenate([[0.0], np.cumsum(cost[a, a + 1 :])])
+        sums = np.concatenate([[0.0], np.cumsum(cost[a, a + 1 :])])
+        whole[a, a + shortest : (rows if longest is None else a + longest) + 1] = sums[shortest - 1 : longest]
     best, came = whole[0].copy(), []
     for _ in range(count - 1):
         through = best[:rows, None] + whole
         came.append(through.argmin(0))
         best = through.min(0)
+    if not np.isfinite(best[rows]):
+        raise UsageError(f"{count} segments of {shortest} to {longest or rows} rows do not make {rows} rows")
     end, refresh = rows, []
     for sources in reversed(came):
         end = int(sources[end])
@@ -75,3 +82,55 @@ def total(cost: np.ndarray, schedule: Schedule) -> float:
     """What a schedule costs under `cost`, the quantity that `segments` makes least."""
     ends = (*schedule.refresh[1:], schedule.rows)
     return float(sum(cost[a, a + 1 : b].sum() for a, b in zip(schedule.refresh, ends, strict=True)))
+
+
+def walk(errors: np.ndarray, threshold: float) -> Schedule:
+    """Keep a row's feature as long as it is near enough to what each later row would say.
+
+    Parameters
+    ----------
+    errors
+        E[a, t], [rows, rows], see `weighted`.
+    threshold
+        Rows with E below it are predicted from the last computed one; 0 computes all.
+
+    Returns
+    -------
+    Schedule
+
+    References
+    ----------
+    Peng et al. 2025, arXiv:2508.21091, the offline policy.
+    """
+    refresh = [0]
+    for t in range(1, len(errors)):
+        if not errors[refresh[-1], t] < threshold:
+            refresh.append(t)
+    return Schedule(len(errors), tuple(refresh))
+
+
+def united(schedules: Sequence[Schedule], bubbling: Collection[int]) -> list[Schedule]:
+    """Let some sites compute wherever a later one does, for errors grow on their way down a net.
+
+    Parameters
+    ----------
+    schedules
+        One per site, in the order in which they run.
+    bubbling
+        Numbers of the sites that follow all later ones.
+
+    Returns
+    -------
+    list of Schedule
+
+    References
+    ----------
+    Zeng et al. 2026 (block-wise adaptive caching), the bubbling union.
+    """
+    found = []
+    for number, schedule in enumerate(schedules):
+        rows = set(schedule.refresh)
+        if number in bubbling:
+            rows = rows.union(*(later.refresh for later in schedules[number + 1 :]))
+        found.append(Schedule(schedule.rows, tuple(sorted(rows))))
+    return found

@@ -1,9 +1,11 @@
-"""A tuned schedule as JSON beside the weights that it was tuned for: ``<name>.cache.json``.
+"""Tuned schedules as JSON beside the weights that they were tuned for: ``<name>.cache.json``.
 
-It names the net by a digest of its weights, the scope, and the grid; another net or grid is refused.
+The file names the net by a digest of its weights, and the grid; another net or grid is refused. It holds data only.
 """
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,29 @@ from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.correction import AsPredicted
 from fewstep.core.caches.policy import Schedule
 from fewstep.core.caches.predictor import Newton, Reuse, Taylor
+from fewstep.core.caches.scope import Each, Span, Whole, span
+from fewstep.core.caches.unets import Branch, Encoder
 from fewstep.core.errors import UsageError
 from fewstep.core.solvers.tune.store import fingerprint
 
 SUFFIX = ".cache.json"
-_FORMAT = "fewstep.cache.1"
+_FORMAT = "fewstep.cache.2"
 _PREDICTORS: dict[str, Any] = {"reuse": Reuse, "newton": Newton, "taylor": Taylor}
+_SCOPES: dict[str, Any] = {"each": Each, "span": Span, "whole": Whole, "branch": Branch, "encoder": Encoder}
+_KEYS = {"scope", "refresh", "predictor", "order", "stages"}
 
 
-def save(cache: Cache, file: str | Path, *, net: nn.Module | str, times: Any) -> Path:
-    """Write a cache with a schedule.
+def save(cache: Cache | Sequence[Cache], file: str | Path, *, net: nn.Module | str, times: Any) -> Path:
+    """Write caches with schedules.
 
     Parameters
     ----------
     cache
-        Policy `Schedule`, predictor of this package, no correction.
+        One or several, each with a policy `Schedule`, a predictor and scope of this package, and no correction.
     file
         Ends in ``.cache.json``.
     net
-        What it was tuned for, or its fingerprint.
+        What they were tuned for, or its fingerprint.
     times
         Of the rows, [rows + 1].
 
@@ -44,33 +50,26 @@ def save(cache: Cache, file: str | Path, *, net: nn.Module | str, times: Any) ->
     Raises
     ------
     UsageError
-        If the name or the cache is of another kind, or the times are not those of the schedule.
+        If the name or a cache is of another kind, or the times are not those of the schedule.
     """
-    file, policy = Path(file), cache.policy
+    file, grid = Path(file), _grid(times)
     if not file.name.endswith(SUFFIX):
         raise UsageError(f"expected a file that ends in {SUFFIX}, got {file.name}")
-    kind = next((name for name, known in _PREDICTORS.items() if type(cache.predictor) is known), None)
-    if not isinstance(policy, Schedule) or kind is None or cache.correction != AsPredicted():
-        raise UsageError("only caches with a Schedule, a predictor of fewstep and no correction are stored")
-    grid = _grid(times)
-    if len(grid) != policy.rows + 1:
-        raise UsageError(f"expected {policy.rows + 1} times for {policy.rows} rows, got {len(grid)}")
+    several = [cache] if isinstance(cache, Cache) else list(cache)
     found = {
         "format": _FORMAT,
         "net": _named(net),
-        "scope": cache.places.describe(),
         "times": grid,
-        "refresh": list(policy.refresh),
-        "predictor": kind,
-        "order": cache.predictor.depth - 1,
-        "stages": cache.stages,
+        "caches": [_written(each, len(grid) - 1) for each in several],
     }
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    part = file.with_name(file.name + ".part")
+    part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    part.replace(file)
     return file
 
 
-def load(file: str | Path, *, net: nn.Module | str, times: Any, scope: Any) -> Cache:
-    """Read a cache, for the net, the grid and the scope that it was tuned for only.
+def load(file: str | Path, *, net: nn.Module | str, times: Any, scope: Any = None) -> tuple[Cache, ...]:
+    """Read caches, for the net and the grid that they were tuned for only.
 
     Parameters
     ----------
@@ -81,11 +80,12 @@ def load(file: str | Path, *, net: nn.Module | str, times: Any, scope: Any) -> C
     times
         Of the run's rows, [rows + 1].
     scope
-        The scope, which a file only names.
+        If given, the scope that a single cache must have.
 
     Returns
     -------
-    Cache
+    tuple of Cache
+        For one `attach`.
 
     Raises
     ------
@@ -101,12 +101,46 @@ def load(file: str | Path, *, net: nn.Module | str, times: Any, scope: Any) -> C
     same = len(grid) == len(found["times"])
     if not same or max(abs(a - b) for a, b in zip(grid, found["times"], strict=True)) > 1e-6 * max(map(abs, grid)):
         raise UsageError(f"{file} was tuned for {len(found['times']) - 1} rows on a grid of its own: tune again")
-    order = {} if found["predictor"] == "reuse" else {"order": found["order"]}
-    schedule = Schedule(len(grid) - 1, tuple(found["refresh"]))
-    cache = Cache(scope, schedule, _PREDICTORS[found["predictor"]](**order), stages=found["stages"])
-    if cache.places.describe() != found["scope"]:
-        raise UsageError(f"{file} was tuned for {found['scope']}, not for {cache.places.describe()}")
-    return cache
+    caches = tuple(_cache(each, len(grid) - 1, file) for each in found["caches"])
+    wanted = span(scope) if isinstance(scope, str) else scope
+    if wanted is not None and [cache.scope for cache in caches] != [wanted]:
+        said = ", ".join(cache.places.describe() for cache in caches)
+        raise UsageError(f"{file} was tuned for {said}, not for {wanted.describe()}")
+    return caches
+
+
+def _written(cache: Cache, rows: int) -> dict[str, Any]:
+    policy = cache.policy
+    kind = next((name for name, known in _PREDICTORS.items() if type(cache.predictor) is known), None)
+    if not isinstance(policy, Schedule) or kind is None or cache.correction != AsPredicted():
+        raise UsageError("only caches with a Schedule, a predictor of fewstep and no correction are stored")
+    if rows != policy.rows:
+        raise UsageError(f"expected {policy.rows + 1} times for {policy.rows} rows, got {rows + 1}")
+    place = next((name for name, known in _SCOPES.items() if type(cache.scope) is known), None)
+    if place is None or getattr(cache.scope, "split", None) is not None:
+        raise UsageError(f"{cache.places.describe()} is code, which is not stored: use a scope that names modules")
+    scope = {"kind": place, **asdict(cache.scope)}
+    scope.pop("split", None)
+    return {
+        "scope": scope,
+        "refresh": list(policy.refresh),
+        "predictor": kind,
+        "order": cache.predictor.depth - 1,
+        "stages": cache.stages,
+    }
+
+
+def _cache(found: dict[str, Any], rows: int, file: str | Path) -> Cache:
+    options, order = dict(found["scope"]), {} if found["predictor"] == "reuse" else {"order": found["order"]}
+    kind = _SCOPES.get(options.pop("kind", None))
+    if "carries" in options:
+        options["carries"] = tuple(options["carries"])
+    try:
+        scope = kind(**options)  # type: ignore[misc]  # None is no scope, and says so
+    except TypeError:
+        raise UsageError(f"{file}: the cache is not whole: its scope is {found['scope']}") from None
+    schedule = Schedule(rows, tuple(found["refresh"]))
+    return Cache(scope, schedule, _PREDICTORS[found["predictor"]](**order), stages=found["stages"])
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -115,10 +149,12 @@ def _read(file: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: expected the JSON of a cache, got something else ({error})") from None
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
-        raise UsageError(f"{file}: expected the JSON of a cache, format {_FORMAT}")
-    missing = {"net", "scope", "times", "refresh", "predictor", "order", "stages"} - set(found)
-    if missing or found["predictor"] not in _PREDICTORS:
-        raise UsageError(f"{file}: the cache is not whole: {sorted(missing) or found['predictor']}")
+        raise UsageError(f"{file}: expected the JSON of a cache, format {_FORMAT}: tune again")
+    missing = {"net", "times", "caches"} - set(found)
+    missing |= {key for each in found.get("caches", []) for key in _KEYS - set(each)}
+    unknown = [each["predictor"] for each in found.get("caches", []) if each.get("predictor") not in _PREDICTORS]
+    if missing or unknown:
+        raise UsageError(f"{file}: the cache is not whole: {sorted(missing) or unknown[0]}")
     return found
 
 

@@ -108,8 +108,12 @@ def test_nets_that_cannot_be_cached():
             self.inner(x)
             return x
 
-    with pytest.raises(UsageError, match="expected a module that returns one tensor, it returned tuple"):
-        walk(Odd(lambda x: (x, x)), caches.every(2, scope=caches.outputs("inner")))
+    with pytest.raises(UsageError, match="expected a module that returns a tensor or several, it returned tuple"):
+        walk(Odd(lambda x: (x, None)), caches.every(2, scope=caches.outputs("inner")))
+    with pytest.raises(UsageError, match="returns 2 tensors: say with carries= which arguments they go on from"):
+        walk(Odd(lambda x: (x, x)), caches.every(2, scope=caches.deltas("inner")))
+    with pytest.raises(UsageError, match=r"expected tensors as the arguments \['x', 'y'\], \['y'\] are none"):
+        walk(Odd(lambda x, y=None: (x, x)), caches.every(2, scope=caches.deltas("inner", carries=("x", "y"))))
     with pytest.raises(UsageError, match=r"needs an output shaped like the input \[1, 2\], got \[1, 4\]"):
         walk(Odd(lambda x: x.repeat(1, 2)), caches.every(2, scope=caches.deltas("inner")))
     net = Odd(lambda x: x)

@@ -27,7 +27,27 @@ def stored(tmp_path, **options):
 @pytest.mark.parametrize("predictor", [Reuse(), Newton(2), Taylor(3)], ids=str)
 def test_round_trip(tmp_path, predictor):
     cache, file = stored(tmp_path, predictor=predictor, stages=2)
-    assert caches.load(file, net=net(), times=GRID.double(), scope="blocks") == cache
+    assert caches.load(file, net=net(), times=GRID.double(), scope="blocks") == (cache,)
+    assert caches.load(file, net=net(), times=GRID) == (cache,)
+
+
+SCOPES = [
+    caches.outputs("a"),
+    caches.deltas("b", carries=("p", "q")),
+    caches.span("c", 1, 3, what="output"),
+    caches.whole(what="delta"),
+    caches.branch(2),
+    caches.encoder(),
+]
+
+
+def test_several_caches_and_all_scopes(tmp_path):
+    several = tuple(Cache(scope, Schedule(6, (0, i + 1 if i < 5 else 1))) for i, scope in enumerate(SCOPES))
+    file = caches.save(several, tmp_path / "all.cache.json", net="0" * 16, times=GRID)
+    assert caches.load(file, net="0" * 16, times=GRID) == several
+    split = caches.unet_branch(caches.Split(lambda: None, lambda: None))
+    with pytest.raises(UsageError, match="the U-Net's branch is code, which is not stored"):
+        caches.save(Cache(split, Schedule(6, (0,))), file, net="0" * 16, times=GRID)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +83,11 @@ def test_files_that_are_something_else(tmp_path):
     content = json.loads(file.read_text())
     for text, message in [
         ("{", "expected the JSON of a cache, got something else"),
-        ("[]", "format fewstep.cache.1"),
-        (json.dumps(content | {"format": "other"}), "format fewstep.cache.1"),
-        (json.dumps({k: v for k, v in content.items() if k != "refresh"}), r"not whole: \['refresh'\]"),
-        (json.dumps(content | {"predictor": "magic"}), "not whole: magic"),
+        ("[]", "format fewstep.cache.2"),
+        (json.dumps(content | {"format": "fewstep.cache.1"}), "format fewstep.cache.2: tune again"),
+        (json.dumps({k: v for k, v in content.items() if k != "caches"}), r"not whole: \['caches'\]"),
+        (json.dumps(content | {"caches": [{**content["caches"][0], "predictor": "magic"}]}), "not whole: magic"),
+        (json.dumps(content | {"caches": [{**content["caches"][0], "scope": {"kind": "no"}}]}), "its scope is"),
     ]:
         file.write_text(text)
         with pytest.raises(UsageError, match=message):
