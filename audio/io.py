@@ -42,7 +42,7 @@ def read_audio(file: str | Path, sample_rate: int | None = None) -> tuple[Tensor
         data, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise ValueError(f"{file}: cannot be read as audio ({error})") from error
-    _require_whole(file)
+    require_whole(file)
     if len(data) == 0:
         raise ValueError(f"{file}: holds no samples (empty or truncated)")
     if not np.isfinite(data).all():
@@ -53,7 +53,7 @@ def read_audio(file: str | Path, sample_rate: int | None = None) -> tuple[Tensor
     return resample(wav, rate, sample_rate), sample_rate
 
 
-def _require_whole(file: Path) -> None:
+def require_whole(file: Path) -> None:
     """libsndfile reads a cut-off RIFF file without a word; its header says how long it should be."""
     with open(file, "rb") as stream:
         magic, size = stream.read(4), int.from_bytes(stream.read(4), "little")

@@ -1,0 +1,374 @@
+"""Speech enhancement from Python.
+
+enhancer = Enhancer.load("enhance-small")
+clean = enhancer(wav, sample_rate)                  # [channels, n] in, the same out
+enhancer.file("noisy.wav", "clean.wav")             # any length, in constant memory
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewstep.audio.enhance.chunks import enhance_stream
+from fewstep.audio.enhance.files import Facts, Reader, Writer, require_apart
+from fewstep.audio.enhance.generate import clean_spectrum
+from fewstep.audio.enhance.level import Level
+from fewstep.audio.enhance.resample import Resampler
+from fewstep.audio.io import write_wav
+from fewstep.audio.models.enhance_system import Enhancement
+from fewstep.core import checkpoint, hub
+from fewstep.core.build import build
+from fewstep.core.errors import UsageError
+from fewstep.core.paths import AffinePath
+
+KIND = "enhance"
+SHIPPED = {"denoise": "enhance-small", "dereverb": "dereverb-small"}
+MARGIN = 64
+"""Frames of overlap for nets that look at everything (attention): their pieces differ a little from the whole."""
+
+Blocks = Callable[[], Iterator[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """Enhanced speech.
+
+    Attributes
+    ----------
+    wav : Tensor
+        float32 [channels, n] in [-1, 1].
+    sample_rate : int
+        Hz.
+    steps, nfe : int
+        Steps of the diffusion, and network calls of every piece, the predictive one included.
+    compute_seconds : float
+        Time that it took.
+    """
+
+    wav: Tensor
+    sample_rate: int
+    steps: int
+    nfe: int
+    compute_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the audio."""
+        return self.wav.shape[-1] / self.sample_rate
+
+    @property
+    def real_time_factor(self) -> float:
+        """Computing time divided by duration."""
+        return self.compute_seconds / self.seconds
+
+    def save(self, file: str | Path) -> None:
+        """Write 16-bit wav (see `fewstep.audio.io.write_wav`)."""
+        write_wav(file, self.wav, self.sample_rate)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done to a file: names, duration in seconds, and how."""
+
+    file: str
+    output: str
+    seconds: float
+    sample_rate: int
+    channels: int
+    task: str
+    steps: int
+    nfe: int
+    real_time_factor: float
+
+
+class Enhancer:
+    """Nets, path and transform. Use `Enhancer.load`; the constructor takes parts that are built already."""
+
+    def __init__(
+        self,
+        model: Enhancement,
+        path: AffinePath | None,
+        *,
+        steps: int,
+        parameterization: str = "x0",
+        task: str = "denoise",
+        level: str = "loud",
+    ):
+        self.model, self.path, self.default_steps = model.eval(), path, steps
+        self.parameterization, self.task, self.level = parameterization, task, level
+
+    @classmethod
+    def load(
+        cls, name: str | Path | None = None, *, task: str = "denoise", device: str | torch.device = "cpu"
+    ) -> Enhancer:
+        """Load an enhancer.
+
+        Parameters
+        ----------
+        name : str or path, optional
+            A model that ships, a folder, or a hub id; default: the one that ships for the task.
+        task : {"denoise", "dereverb"}
+            Picks the default.
+        device : str or torch.device
+            Where the nets run.
+
+        Raises
+        ------
+        UsageError
+            If there is no such model or task, or its files are not what they should be.
+        """
+        if task not in SHIPPED:
+            raise UsageError(f"expected a task out of {', '.join(SHIPPED)}, got {task!r}")
+        model, config = checkpoint.load(hub.resolve(name or SHIPPED[task], kind=KIND), kind=KIND, device=device)
+        if not isinstance(model, Enhancement):
+            raise UsageError(f"{name}: expected an Enhancement, its config names a {type(model).__name__}")
+        path = build(config["path"]) if config.get("path") else None
+        options = {key: config[key] for key in ("parameterization", "task", "level") if key in config}
+        return cls(model, path, steps=int(config.get("steps", 4)), **options)
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz at which the nets work."""
+        return self.model.spectrum.sample_rate
+
+    def __call__(
+        self,
+        wav: Tensor,
+        sample_rate: int,
+        *,
+        steps: int | None = None,
+        strength: float = 1.0,
+        keep_rate: bool = False,
+        seed: int = 0,
+        chunk_seconds: float = 16.0,
+    ) -> Enhanced:
+        """Enhance a recording.
+
+        Parameters
+        ----------
+        wav : Tensor
+            Real [n] or [channels, n], full scale 1. Channels keep their relation in phase and level.
+        sample_rate : int
+            Hz.
+        steps : int, optional
+            Steps of the diffusion; 0 is the predictive net alone; default: what the model was made for.
+        strength : float
+            0 leaves the recording as it is, 1 is the model's answer; in between, a mix of both.
+        keep_rate : bool
+            Give back the recording's own rate, with the band above the model's as it was; otherwise the model's rate.
+        seed : int
+            Equal seeds give equal audio.
+        chunk_seconds : float
+            Length of the pieces that are computed at once.
+
+        Returns
+        -------
+        Enhanced
+
+        Raises
+        ------
+        UsageError
+            If an argument is out of its range, or the recording is empty or holds NaN or infinity.
+        """
+        data = np.atleast_2d(torch.as_tensor(wav).detach().cpu().float().numpy())
+        if data.ndim != 2 or not data.shape[1] or not data.shape[0]:
+            raise UsageError(f"expected audio [n] or [channels, n] with at least one sample, got {list(data.shape)}")
+        if not np.isfinite(data).all():
+            raise UsageError("the recording holds NaN or infinite samples")
+        plan = self._plan(sample_rate, steps, strength, keep_rate, seed, chunk_seconds)
+        start = time.perf_counter()
+        parts = list(plan.run(lambda: _blocks(data)))
+        rate = sample_rate if keep_rate else self.sample_rate
+        return Enhanced(torch.cat(parts, 1), rate, plan.steps, self._calls(plan.steps), time.perf_counter() - start)
+
+    def file(
+        self,
+        source: str | Path,
+        output: str | Path,
+        *,
+        steps: int | None = None,
+        strength: float = 1.0,
+        keep_rate: bool = False,
+        seed: int = 0,
+        chunk_seconds: float = 16.0,
+        progress: Callable[[float], None] | None = None,
+    ) -> Report:
+        """Enhance a file into another, in memory that does not grow with its length.
+
+        Parameters
+        ----------
+        source : path
+            Anything that libsndfile reads.
+        output : path
+            .wav, .flac, .ogg, .opus or .mp3; written under a temporary name and renamed.
+        steps, strength, keep_rate, seed, chunk_seconds
+            As in a call.
+        progress : callable, optional
+            Told the share done, now and then.
+
+        Returns
+        -------
+        Report
+
+        Raises
+        ------
+        UsageError
+            If the input is no audio, empty, cut off or not finite, the output is the input, or an argument is out of
+            its range.
+        """
+        reader = Reader(Path(source))
+        require_apart(Path(source), Path(output))
+        facts = reader.facts
+        plan = self._plan(facts.sample_rate, steps, strength, keep_rate, seed, chunk_seconds)
+        rate = facts.sample_rate if keep_rate else self.sample_rate
+        start, done = time.perf_counter(), 0
+        with Writer(Path(output), rate, facts) as writer:
+            for part in plan.run(reader.blocks):
+                writer.write(part.numpy())
+                done += part.shape[-1]
+                if progress:
+                    progress(min(1.0, done / rate / max(facts.seconds, 1e-9)))
+        took = time.perf_counter() - start
+        return Report(
+            str(source), str(output), round(done / rate, 3), rate, facts.channels, self.task, plan.steps,
+            self._calls(plan.steps), round(took * rate / max(done, 1), 4),
+        )  # fmt: skip
+
+    def _calls(self, steps: int) -> int:
+        return (self.model.predictor is not None) + (steps if self.model.net is not None else 0)
+
+    def _plan(
+        self, rate: int, steps: int | None, strength: float, keep_rate: bool, seed: int, chunk_seconds: float
+    ) -> _Plan:
+        steps = self.default_steps if steps is None else steps
+        for name, value, low, high in (("steps", steps, 0, 1000), ("seed", seed, 0, 2**63 - 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise UsageError(f"{name} is a whole number from {low} to {high}, got {value!r}")
+        if steps == 0 and self.model.predictor is None:
+            raise UsageError("steps=0 is the predictive net alone, and this model has none: give at least 1")
+        if steps and (self.model.net is None or self.path is None):
+            steps = 0
+        if not (isinstance(strength, int | float) and 0 <= strength <= 1):
+            raise UsageError(f"strength is a number from 0 to 1, got {strength!r}")
+        if not (isinstance(rate, int) and 1000 <= rate <= 768000):
+            raise UsageError(f"the sample rate is a whole number from 1000 to 768000 Hz, got {rate!r}")
+        if not chunk_seconds >= 0.5:
+            raise UsageError(f"chunk_seconds is at least 0.5, got {chunk_seconds}")
+        return _Plan(self, rate, steps, float(strength), keep_rate, seed, chunk_seconds)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One recording's run: level first, then pieces."""
+
+    enhancer: Enhancer
+    rate: int
+    steps: int
+    strength: float
+    keep_rate: bool
+    seed: int
+    chunk_seconds: float
+
+    def run(self, blocks: Blocks) -> Iterator[Tensor]:
+        """Blocks of the recording in, blocks of the enhanced one out; `blocks` is called twice."""
+        gain, mean = self._measure(blocks)
+        for part in self._finished(blocks, gain, mean):
+            yield torch.from_numpy(np.clip(part, -1, 1).astype(np.float32))
+
+    def _measure(self, blocks: Blocks) -> tuple[float, np.ndarray]:
+        level, total, count = Level(), 0.0, 0
+        for block in self._at_model_rate(blocks()):
+            level.add(block)
+            total, count = total + block.sum(1, keepdims=True, dtype=np.float64), count + block.shape[1]
+        return level.gain(self.enhancer.level), np.asarray(total / max(count, 1), np.float32)
+
+    def _at_model_rate(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        return Resampler(self.rate, self.enhancer.sample_rate).stream(blocks)
+
+    def _finished(self, blocks: Blocks, gain: float, mean: np.ndarray) -> Iterator[np.ndarray]:
+        if not self.keep_rate or self.rate == self.enhancer.sample_rate:
+            yield from (noisy + change for noisy, change in self._changes(blocks(), gain, mean))
+            return
+        if self.rate < self.enhancer.sample_rate:
+            whole = (noisy + change for noisy, change in self._changes(blocks(), gain, mean))
+            down = Resampler(self.enhancer.sample_rate, self.rate).stream(whole)
+            yield from _aligned(blocks(), down, lambda own, clean: clean)
+            return
+        changes = (change for _, change in self._changes(blocks(), gain, mean))
+        up = Resampler(self.enhancer.sample_rate, self.rate).stream(changes)
+        yield from _aligned(blocks(), up, lambda own, change: own - mean + change)
+
+    def _changes(
+        self, blocks: Iterator[np.ndarray], gain: float, mean: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """At the model's rate: the recording without its offset, and what enhancement adds to it."""
+        held: list[np.ndarray] = []
+
+        def centred() -> Iterator[np.ndarray]:
+            for block in self._at_model_rate(blocks):
+                held.append(block - mean)
+                yield gain * held[-1]
+
+        spectrum, model = self.enhancer.model.spectrum, self.enhancer.model
+        frames = max(8, math.ceil(self.chunk_seconds * spectrum.sample_rate / spectrum.hop))
+        reach = model.reach(self.steps)
+        stream = enhance_stream(
+            centred(), self._clean, spectrum, frames=frames, margin=MARGIN if reach is None else reach
+        )
+        for clean in stream:
+            noisy = _take(held, clean.shape[-1])
+            yield noisy, self.strength * (clean.numpy() / gain - noisy)
+
+    @torch.inference_mode()
+    def _clean(self, y: Tensor, first: int) -> Tensor:
+        e = self.enhancer
+        device = next(e.model.parameters()).device
+        options: dict[str, Any] = {"parameterization": e.parameterization, "seed": self.seed, "first": first}
+        run = partial(clean_spectrum, e.model, e.path, steps=self.steps, **options)  # one noise for all channels
+        return torch.cat([run(y=channel[None].to(device))[0].cpu() for channel in y])
+
+
+def _take(held: list[np.ndarray], n: int) -> np.ndarray:
+    """The first n samples of a queue of blocks, which shrinks."""
+    taken: list[np.ndarray] = []
+    while n:
+        block = held.pop(0)
+        taken.append(block[:, :n])
+        if block.shape[1] > n:
+            held.insert(0, block[:, n:])
+        n -= taken[-1].shape[1]
+    return np.concatenate(taken, 1)
+
+
+def _aligned(
+    own: Iterator[np.ndarray],
+    other: Iterator[np.ndarray],
+    combine: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> Iterator[np.ndarray]:
+    """Two streams of one rate, combined block by block; the other's end is cut or lengthened with zeros."""
+    held: list[np.ndarray] = []
+    for block in own:
+        have = sum(part.shape[1] for part in held)
+        while have < block.shape[1] and (part := next(other, None)) is not None:
+            held.append(part)
+            have += part.shape[1]
+        if have < block.shape[1]:
+            held.append(np.zeros((block.shape[0], block.shape[1] - have), np.float32))
+        yield combine(block, _take(held, block.shape[1]))
+
+
+def _blocks(wav: np.ndarray, size: int = 1 << 16) -> Iterator[np.ndarray]:
+    yield from (wav[:, i : i + size] for i in range(0, wav.shape[1], size))
+
+
+__all__ = ["Enhanced", "Enhancer", "Facts", "Report"]
