@@ -110,7 +110,9 @@ class Restoration:
         """
         told = getattr(self._regressor, "told", None)
         with torch.inference_mode():
-            return None if told is None else told(lq, mask)
+            if told is None:
+                return None
+            return told(lq, mask, seed=seed) if self.method == "diffir" else told(lq, mask)
 
     def forward(self, x: Tensor, t: Tensor, lq: Tensor, mask: Tensor | None = None, told: Told | None = None) -> Tensor:
         """x0_hat, a local function of `x`, `lq` and `mask`.
@@ -131,7 +133,7 @@ class Restoration:
         Tensor
             Shaped like `x`.
         """
-        if self.method == "regression":
+        if self.method in ("regression", "diffir"):
             return self.mean(lq, mask, told)
         a, b, s = self.path.broadcast(self.path.coefficients(t.double()), x.double())
         v = ((x.double() - b * self.start(lq, mask).double()) / a).to(x.dtype)
@@ -185,7 +187,7 @@ class Restoration:
             regressor = Regressor(task=task, scale=scale, fold=fold, width=8, blocks=1, vector=vector)
             net = Denoiser(regressor, width=8, blocks=1, student=student)
             for name, value in net.named_parameters():
-                if "last" in name:
+                if "last" in name or "film" in name:
                     torch.nn.init.normal_(value, std=0.02)
         net = net.eval().requires_grad_(False)
         return cls(net, task, scale, "resshift", paths.resshift(0.5, 4, min_noise=0.1), 4, {"name": "debug"})

@@ -145,9 +145,7 @@ class DegradedCrops(Dataset):
         epoch, index = place if isinstance(place, tuple) else (0, place)
         generator = rng.generator(self.seed, epoch, index)
         wide, top, left = self._crop(generator)
-        wide = turned(wide, generator)
-        if wide.shape[1] > self.patch + 2 * top:  # turned: the surroundings are the same on all sides
-            raise AssertionError("a crop is a square")
+        wide = turned(wide, torch.randint(2, (3,), generator=generator).tolist())
         seed = int(torch.randint(1 << 30, (), generator=generator))
         lq, mask = degrade(wide, self.how, seed=seed)
         small, cut = self.patch // self.scale, top // self.scale
@@ -168,12 +166,11 @@ class DegradedCrops(Dataset):
         return unit(picture[:, row : row + size, column : column + size]), around, around
 
 
-def turned(x: Tensor, generator: torch.Generator) -> Tensor:
-    """One of the eight flips and transposes of a square [..., n, n]."""
-    bits = torch.randint(2, (3,), generator=generator).tolist()
+def turned(x: Tensor, bits: Sequence[int]) -> Tensor:
+    """One of the eight flips and transposes of a square [..., n, n], chosen by three bits."""
     axes = [axis for axis, bit in ((-1, bits[0]), (-2, bits[1])) if bit]
     x = x.flip(axes) if axes else x
-    return x.transpose(-1, -2) if bits[2] else x
+    return (x.transpose(-1, -2) if bits[2] else x).contiguous()
 
 
 def _recipe(how: str | Mapping[str, Any]) -> Recipe:

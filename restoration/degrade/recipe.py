@@ -23,6 +23,7 @@ from fewstep.restoration.degrade import kernels, masks, noise
 from fewstep.restoration.degrade.imresize import imresize, quantized
 from fewstep.restoration.degrade.jpeg import jpeg
 from fewstep.restoration.degrade.realesrgan import realesrgan
+from fewstep.restoration.degrade.shakes import shakes
 
 Recipe = Mapping[str, Any]
 
@@ -42,6 +43,8 @@ def _blur(
             raise UsageError("blur of kind 'given' needs kernels: given=[[...], ...], square and of odd size")
         which = int(torch.randint(len(given), (), generator=generator))
         return kernels.blurred(x, torch.as_tensor(given[which], dtype=torch.float32))
+    if kind == "shakes":
+        return kernels.blurred(x, shakes()[int(torch.randint(8, (), generator=generator))])
     if kind == "motion":
         return kernels.blurred(x, kernels.motion(generator, size=size))
     if kind == "defocus":
@@ -49,7 +52,7 @@ def _blur(
     if kind == "gaussian":
         width = noise.uniform(sigma, generator)
         return kernels.blurred(x, kernels.bell(size, (width, width)))
-    raise UsageError(f"blur of kind {kind!r}: expected motion, defocus, gaussian or given")
+    raise UsageError(f"blur of kind {kind!r}: expected motion, shakes, defocus, gaussian or given")
 
 
 def _resize(x: Tensor, generator: torch.Generator, *, scale: float) -> Tensor:
@@ -81,15 +84,26 @@ RECIPES: Mapping[str, Recipe] = {
         for n in (15, 25, 50)
     },
     "noise": {"task": "denoise", "scale": 1, "steps": [{"op": "gaussian", "sigma": [0.0, 55.0]}]},
-    "motion": {
-        "task": "deblur",
-        "scale": 1,
-        "steps": [{"op": "blur", "kind": "motion"}, {"op": "gaussian", "sigma": 2.55}, {"op": "quantize"}],
+    **{
+        kind: {
+            "task": "deblur",
+            "scale": 1,
+            "steps": [{"op": "blur", "kind": kind}, {"op": "gaussian", "sigma": 2.55}, {"op": "quantize"}],
+        }
+        for kind in ("motion", "shakes", "defocus")
     },
-    "defocus": {
+    "deblur": {
         "task": "deblur",
         "scale": 1,
-        "steps": [{"op": "blur", "kind": "defocus"}, {"op": "gaussian", "sigma": 2.55}, {"op": "quantize"}],
+        "steps": [
+            {
+                "op": "one_of",
+                "shares": [7, 3],
+                "steps": [{"op": "blur", "kind": "shakes"}, {"op": "blur", "kind": "motion"}],
+            },
+            {"op": "gaussian", "sigma": 2.55},
+            {"op": "quantize"},
+        ],
     },
     "inpaint": {
         "task": "inpaint",

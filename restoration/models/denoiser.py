@@ -119,7 +119,7 @@ class Denoiser(nn.Module):
         fold = self.regressor.fold
         parts = [features.to(u.dtype), functional.pixel_unshuffle(u, fold), functional.pixel_unshuffle(mean, fold)]
         if self.regressor.task == "inpaint" and mask is not None:
-            parts.append(functional.pixel_unshuffle(mask.to(u.dtype), fold))
+            parts.append(functional.pixel_unshuffle(mask.to(u.dtype), fold).expand(len(u), -1, -1, -1))
         return torch.cat(parts, 1)
 
     def _told_sigma(self, sigma: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Regressor(nn.Module):
         start = base(self.task, self.scale, lq, mask)
         shown = lq
         if self.task == "inpaint" and mask is not None:
-            hole = mask.to(lq.dtype)
+            hole = mask.to(lq.dtype).expand(len(lq), -1, -1, -1)
             shown = torch.cat([start, lq * (1 - hole), hole], 1)
         return functional.pixel_unshuffle(shown, self.fold // self.scale), start
 
