@@ -25,8 +25,8 @@ from fewstep.restoration.run import How, Progress
 
 MODES = ("mean", "sample")
 
-EXACT = ("noise", "jpeg", "blur", "realesrgan")
-"""A recipe of super-resolution with one of these words is not inverted exactly: no back-projection by default."""
+EXACT = ("resize", "quantize")
+"""Steps of a recipe that back-projection inverts."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,10 @@ class Restorer:
         UsageError
             If the picture, the mask or an option is not as described.
         """
-        how = self._how(mode, steps, fidelity, seed, samples, tile, consistent, origin)
+        how = self.how(
+            mode=mode, steps=steps, fidelity=fidelity, seed=seed, samples=samples, tile=tile, consistent=consistent,
+            origin=origin,
+        )  # fmt: skip
         rasters, close = kinds.opened(image)
         hole, warnings = self._hole(mask, rasters)
         made = [self._one(raster, hole, how, progress)[0] for raster in rasters]
@@ -229,37 +232,46 @@ class Restorer:
         """
         how, progress, hole, raster, _, _ = self._drawing(image, n, options)
         _, std = self._one(raster, hole, replace(how, samples=tuple(range(n))), progress)
+        assert std is not None  # there are at least two samples
         return _like(image, std)
 
     def _drawing(self, image: Any, n: int, options: dict[str, Any]) -> tuple:
         if n < 2:
             raise UsageError(f"expected at least 2 samples, got {n}")
-        options = {"mode": "sample"} | options
+        options = ({"mode": "sample"} if options.get("fidelity") is None else {}) | options
         progress, mask = options.pop("progress", None), options.pop("mask", None)
         known = ("mode", "steps", "fidelity", "seed", "tile", "consistent", "origin")
         unknown = set(options) - set(known)
         if unknown:
             raise UsageError(f"no such option: {', '.join(sorted(unknown))} (there are {', '.join(known)})")
-        values = [options.get(key) for key in known]
-        mode, steps, fidelity, seed, tile, consistent, origin = values
-        how = self._how(mode, steps, fidelity, seed, 1, "auto" if tile is None else tile, consistent, origin or (0, 0))
+        how = self.how(**options, samples=1)
+        if how.fidelity == 1:
+            raise UsageError("the mean takes one call: samples are for mode 'sample', or a fidelity below 1")
         rasters, close = kinds.opened(image)
         if len(rasters) != 1:
             raise UsageError(f"expected one picture, got a batch of {len(rasters)}")
         hole, warnings = self._hole(mask, rasters)
         return how, progress, hole, rasters[0], close, warnings
 
-    def _how(
+    def how(
         self,
-        mode: str | None,
-        steps: int | None,
-        fidelity: float | None,
-        seed: int | None,
-        samples: int,
-        tile: int | str,
-        consistent: bool | None,
-        origin: tuple[int, int],
+        *,
+        mode: str | None = None,
+        steps: int | None = None,
+        fidelity: float | None = None,
+        seed: int | None = None,
+        samples: int = 1,
+        tile: int | str = "auto",
+        consistent: bool | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> How:
+        """What the options of `restore` mean for this checkpoint.
+
+        Raises
+        ------
+        UsageError
+            If one is not as described, or two exclude each other.
+        """
         if mode is not None and mode not in MODES:
             raise UsageError(f"mode is one of {', '.join(MODES)}, got {mode!r}")
         if samples < 1:
@@ -273,7 +285,7 @@ class Restorer:
             raise UsageError(f"mode {mode} is fidelity {1 if mode == 'mean' else 0}, got both it and {fidelity}")
         if fidelity == 1 and (steps is not None or samples > 1):
             raise UsageError("the mean takes one call: steps and samples are for mode 'sample', or a fidelity below 1")
-        text = str(dict(self.model.recipe)).lower()
+        exact = all(step["op"] in EXACT for step in self.model.recipe.get("steps", ()))
         return How(
             steps=self.model.steps if steps is None else steps,
             fidelity=fidelity,
@@ -281,7 +293,7 @@ class Restorer:
             samples=tuple(range(samples)),
             origin=origin,
             tile=None if isinstance(tile, str) else tile,
-            consistent=not any(word in text for word in EXACT) if consistent is None else consistent,
+            consistent=exact if consistent is None else consistent,
         )
 
     def _hole(self, mask: Any, rasters: list[Raster]) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Noise as a pure function of (seed, sample, draw, absolute pixel position): a crop of a picture gets the crop of its noise.
+"""Noise by seed, sample, draw and absolute position alone: a crop of a picture gets the crop of its noise.
 
 The plane is cut into squares of `SQUARE` pixels, each drawn from its own stream, so that neither tiles nor batches nor
 their order can be seen in the result.

@@ -2,9 +2,9 @@
 
     NIQE = sqrt((m − m_p)ᵀ ((C + C_p) / 2)⁺ (m − m_p)),    m, C: mean and covariance of 36 features over patches
 
-Mittal, Soundararajan & Bovik 2013, doi:10.1109/LSP.2012.2227726. Features: asymmetric generalised Gaussians of the
-locally normalised luma and of products of its neighbours, at two scales (Mittal et al. 2012, doi:10.1109/TIP.2012.2214050).
-The pristine m_p and C_p are fitted to the 24 Kodak pictures, see the card beside them: values are not those of papers.
+Mittal, Soundararajan & Bovik 2013, doi:10.1109/LSP.2012.2227726. Features (doi:10.1109/TIP.2012.2214050): asymmetric
+generalised Gaussians of the locally normalised luma and of products of its neighbours, at two scales. The pristine m_p
+and C_p are fitted to the 24 Kodak pictures, see the card beside them: values are not those of papers.
 """
 
 from __future__ import annotations

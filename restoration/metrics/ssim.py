@@ -2,7 +2,8 @@
 
     SSIM = l · cs,  l = (2 m_x m_y + C1) / (m_x² + m_y² + C1),  cs = (2 s_xy + C2) / (s_x² + s_y² + C2)
 
-Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13; Wang, Simoncelli & Bovik 2003, doi:10.1109/ACSSC.2003.1292216, eq. 7.
+Wang et al. 2004, doi:10.1109/TIP.2003.819861, eq. 13. Wang, Simoncelli & Bovik 2003, doi:10.1109/ACSSC.2003.1292216,
+eq. 7.
 """
 
 from __future__ import annotations

@@ -237,6 +237,8 @@ def test_draws_and_uncertainty():
     assert isinstance(model.uncertainty(tensor, 2), torch.Tensor)
     with pytest.raises(UsageError, match="at least 2 samples"):
         model.draw(image, 1)
+    with pytest.raises(UsageError, match="samples are for mode 'sample'"):
+        model.draw(image, 2, fidelity=1.0)
     with pytest.raises(UsageError, match="got a batch of 2"):
         model.draw(torch.stack([tensor, tensor]), 2)
     with pytest.raises(UsageError, match="no such option: step"):
