@@ -279,7 +279,8 @@ class Restorer:
         if tile != "auto" and not (isinstance(tile, int) and tile >= 0):
             raise UsageError(f"tile is 'auto', 0 or a number of pixels, got {tile!r}")
         if fidelity is None:
-            drawn = mode == "sample" or (mode is None and (steps is not None or samples > 1))
+            asked = steps is not None or samples > 1 or self.model.method == "ir-sde"  # whose nets know no mean
+            drawn = mode == "sample" or (mode is None and asked)
             fidelity = 0.0 if drawn else 1.0
         elif mode is not None and fidelity != (1.0 if mode == "mean" else 0.0):
             raise UsageError(f"mode {mode} is fidelity {1 if mode == 'mean' else 0}, got both it and {fidelity}")

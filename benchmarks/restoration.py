@@ -1,0 +1,348 @@
+"""Restoration in one to fifteen calls against bicubic, non-local means, Wiener and Telea; seams, memory, cost.
+
+With `data`: Set5 and Set14 with their given x4 files, and the first 20 pictures of the BSDS500 test set by name; none
+was trained on. Without: pictures of scikit-image, which were trained on: that shows only that it runs.
+The mean of a checkpoint is a plain regression net: that part is trained first, by the error alone, and kept.
+Classical methods are told what ours must guess: the noise level, the kernel, the best regularisation of each picture.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+
+from fewstep.benchmarks import _restoration as part
+from fewstep.benchmarks._restoration import SEED, Pair
+from fewstep.core import paths, solvers
+from fewstep.core.errors import UsageError
+from fewstep.restoration import Restorer, metrics, run
+from fewstep.restoration.degrade.imresize import imresize
+from fewstep.restoration.picture import Picture
+from fewstep.restoration.report import Shown, shown_of, write_report
+from fewstep.restoration.run import How
+
+Progress = Callable[[str], None] | None
+Method = Callable[[Pair], np.ndarray]
+
+GAINS = {"Set5": 2.5, "Set14": 1.7}
+"""dB above bicubic that the mean was to reach."""
+
+DENOISED = {25: 30.4, 50: 27.2}
+MR_SIGMA = 100.0
+"""Stationary noise of the IR-SDE chain in 1/255 of the net's range, which is twice as wide as [0, 1]."""
+
+_SHOWN: list[Shown] = []
+
+
+def rows(*, quick: bool = False, data: Path | None = None, progress: Progress = None) -> list[dict]:
+    """The table of the benchmark."""
+    torch.set_flush_denormal(True)
+    _SHOWN.clear()
+    say = progress or (lambda message: None)
+    table = bicubic_parity()
+    sr = part.restorer("sr-x4")
+    for name in ("Set5",) if quick or data is None else ("Set5", "Set14"):
+        table += enlarge(name, part.enlargements(data, name)[: 2 if quick else None], sr, quick=quick, say=say)
+    count = 2 if quick else 20
+    for sigma in (25, 50):
+        table += denoise(part.noisy(data, count, sigma), sigma, part.restorer("denoise"), say=say)
+    table += deblur(part.shaken(data, count), part.restorer("deblur"), say=say)
+    for kind in ("thin", "random", "box"):
+        table += inpaint(part.holed(data, count, kind), kind, part.restorer("inpaint"), say=say)
+    if sr is not None:
+        pairs = part.enlargements(data, "Set5")
+        table += mr_sampler(pairs[: 2 if quick else None], sr, say=say)
+        table += tiling(pairs[0], sr)
+        table += cost(sr, say=say)
+    if not quick:
+        table += memory(say=say)
+    return table
+
+
+def plots(rows: list[dict], out: Path) -> None:
+    """A chart of PSNR and the page of pictures before and after."""
+    from fewstep.core.bench import chart
+
+    chart([row for row in rows if "PSNR" in row["metric"]] or rows, out / "restoration.png", title="restoration")
+    if _SHOWN:
+        write_report(out / "restoration.html", _SHOWN, title="Restoration", intro="Made by fewstep bench restoration.")
+
+
+def bicubic_parity() -> list[dict]:
+    """Our vectorised resizing against the definition, pixel by pixel, as 8-bit values."""
+    line = np.random.default_rng(SEED).integers(0, 256, 301).astype(float)
+    near = []
+    for scale in (1 / 4, 1 / 3, 1 / 2, 2, 3, 4):
+        ours = imresize(torch.from_numpy(line)[None, :].expand(7, -1), scale).numpy()[1]
+        direct = part.direct_bicubic(line, scale)
+        near += (np.abs(np.rint(ours) - np.rint(direct)) <= 1).tolist()
+    share = 100 * float(np.mean(near))
+    return [_row("bicubic", "values within 1 level of the definition, %", share, target=99.99, ok=share >= 99.99)]
+
+
+def enlarge(name: str, pairs: list[Pair], sr: Restorer | None, *, quick: bool, say: Callable) -> list[dict]:
+    """x4: bicubic, mean, samples."""
+    found: dict[str, dict[str, float]] = {}
+    table: list[dict] = []
+    reference = [_niqe(pair.good) for pair in pairs]
+    methods: dict[str, tuple[Method, int]] = {"bicubic": (lambda pair: part.bicubic(pair.bad), 0)}
+    if sr is not None:
+        methods["mean"] = (lambda pair: sr(pair.bad), 1)
+        for steps in (4,) if quick else (15, 4):
+            methods[f"sample, {steps} steps"] = (lambda pair, steps=steps: sr(pair.bad, steps=steps), steps)
+        label = "sample, 1 step (student)" if sr.model.has_student else "sample, 1 step"
+        methods[label] = (lambda pair: sr(pair.bad, steps=1), 1)
+    for label, (method, nfe) in methods.items():
+        say(f"x4 {name}: {label}")
+        made = [method(pair) for pair in pairs]
+        found[label] = _scores(pairs, made, reference)
+        table += [
+            _row(f"x4 {name}: {label}", m, v, steps=nfe or None, nfe=nfe or None) for m, v in found[label].items()
+        ]
+        if name == "Set5" and label in ("mean", "sample, 4 steps"):
+            _show(f"x4 {name}: {label}", pairs[:2], made)
+    return table + _verdicts(name, found, 4 if quick else 15)
+
+
+def _scores(pairs: list[Pair], made: list[np.ndarray], reference: list[float]) -> dict[str, float]:
+    lumas = [
+        [metrics.luma(metrics.cropped(x, 4), data_range=255) for x in (out, p.good)]
+        for out, p in zip(made, pairs, strict=True)
+    ]
+    away = [_niqe(out) for out in made]
+    return {
+        "PSNR-Y dB": fmean(metrics.psnr(a, b, data_range=255) for a, b in lumas),
+        "SSIM-Y": fmean(metrics.ssim(a, b, data_range=255) for a, b in lumas),
+        "HF energy ratio": fmean(metrics.hf_ratio(a, b, data_range=255) for a, b in lumas),
+        "NIQE": fmean(away),
+        "NIQE, distance to the reference's": fmean(abs(a - b) for a, b in zip(away, reference, strict=True)),
+        "LR consistency dB": min(
+            metrics.lr_consistency(out, p.bad, data_range=255) for out, p in zip(made, pairs, strict=True)
+        ),
+    }
+
+
+def _verdicts(name: str, found: dict[str, dict[str, float]], most: int) -> list[dict]:
+    """What was to be shown of x4."""
+    table: list[dict] = []
+    if "mean" not in found:
+        return table
+    mean, bicubic = found["mean"], found["bicubic"]
+    gain, target = mean["PSNR-Y dB"] - bicubic["PSNR-Y dB"], GAINS.get(name, 0.0)
+    peer = {"peer": "bicubic", "peer_value": bicubic["PSNR-Y dB"], "target": target, "ok": gain >= target}
+    table.append(_row(f"x4 {name}: mean", "PSNR-Y dB above bicubic", gain, steps=1, nfe=1, **peer))
+    for label, score in found.items():
+        if label == "bicubic":
+            continue
+        table.append(
+            _row(
+                f"x4 {name}: {label}",
+                "LR consistency dB, worst picture",
+                score["LR consistency dB"],
+                target=55.0,
+                ok=score["LR consistency dB"] > 55,
+            )
+        )
+        if label.startswith("sample"):
+            for metric, distance, theirs in (
+                ("HF energy ratio, distance to 1", abs(score["HF energy ratio"] - 1), abs(mean["HF energy ratio"] - 1)),
+                (key := "NIQE, distance to the reference's", score[key], mean[key]),
+            ):
+                peer = {"peer": "mean", "peer_value": theirs, "target": theirs, "ok": distance < theirs}
+                table.append(_row(f"x4 {name}: {label}", f"{metric}, below the mean's", distance, **peer))
+    long, short = f"sample, {most} steps", "sample, 4 steps"
+    one = next((label for label in found if label.startswith("sample, 1 step")), None)
+    if long != short and long in found:
+        few, many = found[short], found[long]
+        told = {"peer": long, "steps": 4, "nfe": 4}
+        loss, more = many["PSNR-Y dB"] - few["PSNR-Y dB"], 100 * abs(few["NIQE"] / many["NIQE"] - 1)
+        psnr = {**told, "peer_value": many["PSNR-Y dB"], "target": 0.1, "ok": loss <= 0.1}
+        table.append(_row(f"x4 {name}: {short}", "PSNR-Y dB below 15 steps", loss, **psnr))
+        niqe = {**told, "peer_value": many["NIQE"], "target": 2.0, "ok": more <= 2}
+        table.append(_row(f"x4 {name}: {short}", "NIQE, % from 15 steps", more, **niqe))
+    if one is not None and short in found:
+        loss = found[short]["PSNR-Y dB"] - found[one]["PSNR-Y dB"]
+        told = {"peer": short, "peer_value": found[short]["PSNR-Y dB"], "target": 0.3, "ok": loss <= 0.3}
+        table.append(_row(f"x4 {name}: {one}", "PSNR-Y dB below 4 steps", loss, steps=1, nfe=1, **told))
+    return table
+
+
+def denoise(pairs: list[Pair], sigma: int, model: Restorer | None, *, say: Callable) -> list[dict]:
+    """White noise, blind for us."""
+    methods: dict[str, tuple[Method, int]] = {
+        "noisy": (lambda pair: np.clip(np.rint(pair.bad), 0, 255).astype(np.uint8), 0),
+        "NLM of scikit-image, told sigma": (lambda pair: part.nlm(pair, sigma), 0),
+        "wavelet of scikit-image, told sigma": (lambda pair: part.wavelet(pair, sigma), 0),
+    }
+    if model is not None:
+        methods["mean"] = (lambda pair: _rounded(model(pair.bad / 255)), 1)
+        methods["sample, 4 steps"] = (lambda pair: _rounded(model(pair.bad / 255, steps=4)), 4)
+    table, psnr = _simple(f"denoise {sigma}", pairs, methods, lambda x, p: metrics.psnr(x, p.good, data_range=255), say)
+    if "mean" in psnr:
+        best = max(("NLM of scikit-image, told sigma", "wavelet of scikit-image, told sigma"), key=lambda n: psnr[n])
+        peer = {
+            "peer": best,
+            "peer_value": psnr[best],
+            "target": DENOISED[sigma],
+            "ok": psnr["mean"] >= DENOISED[sigma],
+        }
+        table.append(_row(f"denoise {sigma}: mean", "PSNR dB, to be reached", psnr["mean"], steps=1, nfe=1, **peer))
+    return table
+
+
+def deblur(pairs: list[Pair], model: Restorer | None, *, say: Callable) -> list[dict]:
+    """Motion blur, blind for us; the rival has the true kernel."""
+    methods: dict[str, tuple[Method, int]] = {
+        "blurred": (lambda pair: pair.bad, 0),
+        "Wiener, true kernel, best-tuned": (part.best_wiener, 0),
+    }
+    if model is not None:
+        methods["mean"] = (lambda pair: model(pair.bad), 1)
+        methods["sample, 4 steps"] = (lambda pair: model(pair.bad, steps=4), 4)
+    table, psnr = _simple("motion deblur", pairs, methods, lambda x, p: part.inside(x, p.good), say)
+    return table + _above("motion deblur", psnr, "Wiener, true kernel, best-tuned")
+
+
+def inpaint(pairs: list[Pair], kind: str, model: Restorer | None, *, say: Callable) -> list[dict]:
+    """PSNR of the hole."""
+    methods: dict[str, tuple[Method, int]] = {}
+    if part.telea(pairs[0]) is not None:
+        methods["Telea of OpenCV"] = (part.telea, 0)  # type: ignore[dict-item]
+    if model is not None:
+        methods["mean"] = (lambda pair: model(pair.bad, mask=pair.hole), 1)
+        methods["sample, 4 steps"] = (lambda pair: model(pair.bad, mask=pair.hole, steps=4), 4)
+    table, psnr = _simple(f"inpaint {kind}", pairs, methods, part.in_hole, say)
+    return table + (_above(f"inpaint {kind}", psnr, "Telea of OpenCV") if kind != "box" else [])
+
+
+def _simple(
+    case: str, pairs: list[Pair], methods: dict[str, tuple[Method, int]], psnr: Callable, say: Callable
+) -> tuple[list[dict], dict[str, float]]:
+    table: list[dict] = []
+    found: dict[str, float] = {}
+    for label, (method, nfe) in methods.items():
+        say(f"{case}: {label}")
+        made = [method(pair) for pair in pairs]
+        found[label] = fmean(psnr(x, pair) for x, pair in zip(made, pairs, strict=True))
+        calls = {"steps": nfe or None, "nfe": nfe or None}
+        table.append(_row(f"{case}: {label}", "PSNR RGB dB", found[label], **calls))
+        hf = [metrics.hf_ratio(x, pair.good, data_range=255) for x, pair in zip(made, pairs, strict=True)]
+        table.append(_row(f"{case}: {label}", "HF energy ratio", fmean(hf), **calls))
+        if label == "mean":
+            _show(f"{case}: {label}", pairs[:2], made)
+    return table, found
+
+
+def _above(case: str, psnr: dict[str, float], rival: str) -> list[dict]:
+    if "mean" not in psnr or rival not in psnr:
+        return []
+    gain = psnr["mean"] - psnr[rival]
+    peer = {"peer": rival, "peer_value": psnr[rival], "target": 0.5, "ok": gain >= 0.5}
+    return [_row(f"{case}: mean", "PSNR RGB dB above the baseline", gain, steps=1, nfe=1, **peer)]
+
+
+def mr_sampler(pairs: list[Pair], sr: Restorer, *, say: Callable) -> list[dict]:
+    """The same net on a mean-reverting path: 100 steps of its posterior, and five of the MR Sampler."""
+    model = replace(sr.model, path=paths.ir_sde(MR_SIGMA))  # the net reads sigma only
+    ways = {
+        "posterior, 100 steps": (100, solvers.ddpm()),
+        "posterior, 5 steps": (5, solvers.ddpm()),
+        "MR Sampler 2 ODE, 5 steps": (5, solvers.mr_sampler(2)),
+        "MR Sampler 2 SDE, 5 steps": (5, solvers.mr_sampler(2, "sde")),
+        "MR Sampler 1 SDE, 5 steps": (5, solvers.mr_sampler(1, "sde")),
+    }
+    table: list[dict] = []
+    found: dict[str, dict[str, float]] = {}
+    reference = [_niqe(pair.good) for pair in pairs]
+    for label, (steps, solver) in ways.items():
+        say(f"IR-SDE: {label}")
+        how = How(steps=steps, fidelity=0.0, seed=SEED, consistent=False, solver=solver)
+        made = [part.bytes_of(run.whole(model, part.unit(pair.bad), how)) for pair in pairs]
+        found[label] = _scores(pairs, made, reference)
+        kept = ("PSNR-Y dB", "HF energy ratio", "NIQE")
+        table += [_row(f"IR-SDE x4: {label}", m, found[label][m], steps=steps, nfe=steps) for m in kept]
+    long = found["posterior, 100 steps"]
+    for label in ("MR Sampler 2 ODE, 5 steps", "MR Sampler 2 SDE, 5 steps"):
+        loss = long["PSNR-Y dB"] - found[label]["PSNR-Y dB"]
+        more = 100 * abs(found[label]["NIQE"] / long["NIQE"] - 1)
+        peer = {"peer": "posterior, 100 steps", "steps": 5, "nfe": 5}
+        table.append(_row(f"IR-SDE x4: {label}", "PSNR-Y dB below 100 steps", loss, peer_value=long["PSNR-Y dB"],
+                          target=0.1, ok=loss <= 0.1, **peer))  # fmt: skip
+        table.append(_row(f"IR-SDE x4: {label}", "NIQE, % from 100 steps", more, peer_value=long["NIQE"], **peer))
+    return table
+
+
+def tiling(pair: Pair, sr: Restorer) -> list[dict]:
+    """Tiles of 64 against none, four steps, in levels; and the seams of the tiles' lines."""
+    whole, tiles = (sr(pair.bad / np.float32(255), steps=4, tile=tile) * 255 for tile in (0, 64))
+    away = float(np.abs(tiles - whole).max())
+    seams = metrics.seam_index(tiles, tile=64) / metrics.seam_index(whole, tile=64)
+    calls = {"steps": 4, "nfe": 4}
+    return [
+        _row("tiling, tiles of 64", "largest difference to the whole, levels", away, target=1.0, ok=away <= 1, **calls),
+        _row("tiling, tiles of 64", "seam index, ratio to the whole's", seams, target=0.02, ok=abs(seams - 1) <= 0.02,
+             **calls),
+    ]  # fmt: skip
+
+
+def cost(sr: Restorer, *, say: Callable) -> list[dict]:
+    """64 x 64 -> 256 x 256, CPU seconds of one thread, the best of five after a first call."""
+    say("cost")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    lq = np.random.default_rng(SEED).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    table = []
+    for label, options, nfe in (("mean", {}, 1), ("sample, 4 steps", {"steps": 4}, 4)):
+        sr(lq, **options)
+        spent = []
+        for _ in range(5):
+            begun = time.process_time()
+            sr(lq, **options)
+            spent.append(time.process_time() - begun)
+        target = {"target": 0.5, "ok": min(spent) <= 0.5} if nfe == 4 else {}
+        table.append(_row(f"64 to 256: {label}", "CPU seconds, one thread", min(spent), steps=nfe, nfe=nfe, **target))
+    torch.set_num_threads(threads)
+    return table
+
+
+def memory(*, say: Callable) -> list[dict]:
+    """Largest resident memory of a process that restores 12 megapixels."""
+    table = []
+    for model, size, label, options, nfe in (
+        ("denoise", (3000, 4000), "denoise 4000 x 3000: mean", "", 1),
+        ("denoise", (3000, 4000), "denoise 4000 x 3000: sample, 2 steps", "steps=2", 2),
+        ("sr-x4", (750, 1000), "x4 to 4000 x 3000: sample, 2 steps", "steps=2", 2),
+    ):
+        if part.restorer(model) is not None:
+            say(f"memory: {label}")
+            used = part.peak_memory(model, size, options)
+            table.append(_row(label, "peak memory, GB", used, steps=nfe, nfe=nfe, target=3.0, ok=used <= 3))
+    return table
+
+
+def _show(title: str, pairs: Sequence[Pair], made: Sequence[np.ndarray]) -> None:
+    for pair, out in zip(pairs, made, strict=False):
+        bad = np.clip(np.rint(pair.bad), 0, 255).astype(np.uint8)
+        _SHOWN.append(shown_of(f"{title}, {pair.name}", Picture(bad), Picture(out), "seed 0"))
+
+
+def _niqe(x: np.ndarray) -> float:
+    try:
+        return metrics.niqe(metrics.cropped(x, 4), data_range=255)
+    except UsageError:  # smaller than a patch
+        return 0.0
+
+
+def _rounded(x: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(x * 255), 0, 255).astype(np.uint8)
+
+
+def _row(name: str, metric: str, value: float, **more: object) -> dict:
+    plain = {"peer": None, "peer_value": None, "target": None, "ok": None, "steps": None, "nfe": None}
+    return {"row": name, "metric": metric, "value": value, **plain, "dtype": "float32", "seed": SEED, **more}
