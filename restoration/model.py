@@ -136,12 +136,25 @@ class Restoration:
         if self.method in ("regression", "diffir"):
             return self.mean(lq, mask, told)
         a, b, s = self.path.broadcast(self.path.coefficients(t.double()), x.double())
-        v = ((x.double() - b * self.start(lq, mask).double()) / a).to(x.dtype)
+        y = self.start(lq, mask)
+        if self.method == "ir-sde":  # its nets are told pictures in [0, 1] and timesteps 1 to T, and answer with eps
+            timestep = (t * (self.path.n_train or 1)).to(x.dtype).expand(len(x))
+            eps = self.net((x + 1) / 2, (y + 1) / 2, timestep)
+            return ((x.double() - b * y.double() - s * eps.double()) / a).to(x.dtype)
+        v = ((x.double() - b * y.double()) / a).to(x.dtype)
         sigma = (s / a).to(x.dtype).flatten().expand(len(x))
         return self.net(v, sigma, lq, mask, told)
 
     def mean(self, lq: Tensor, mask: Tensor | None = None, told: Told | None = None) -> Tensor:
-        """The deterministic answer in one call; arguments and result as for `forward`."""
+        """The deterministic answer in one call; arguments and result as for `forward`.
+
+        Raises
+        ------
+        UsageError
+            If the checkpoint has no mean: IR-SDE's nets know only noise.
+        """
+        if self.method == "ir-sde":
+            raise UsageError("a checkpoint of IR-SDE has no mean: take mode='sample'")
         return self._regressor(lq, mask, told)
 
     def one(self, eps: Tensor, lq: Tensor, mask: Tensor | None = None, told: Told | None = None) -> Tensor:

@@ -1,8 +1,8 @@
 """DiffIR: a transformer whose every block is modulated by a prior vector, and a tiny diffusion that guesses the vector.
 
 Xia et al. 2023, arXiv:2303.09472. Stage 1 reads the vector off (lq, ground truth) by CPEN (eq. 2); stage 2 draws it in
-T = 4 reverse steps without noise from a condition that CPEN reads off lq alone (eq. 9-12), unrolled in training. The body
-is Restormer (Zamir et al. 2022, arXiv:2111.09881) with x k1 + k2 in front of both sublayers.
+T = 4 reverse steps without noise from what CPEN reads off lq alone (eq. 9-12), all unrolled in training. The
+body is Restormer (Zamir et al. 2022, arXiv:2111.09881) with x k1 + k2 in front of both sublayers.
 
 Sizes: `SIZES`. Pictures are [batch, 3, rows, columns] in [0, 1], as the official weights expect.
 """
@@ -215,7 +215,8 @@ class CPEN(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         """[batch, planes, rows, columns] -> [batch, 4 features]."""
         x = functional.leaky_relu(self.enter(planes), 0.1)
-        for first, second in self.blocks:
+        blocks: Any = self.blocks
+        for first, second in blocks:
             x = x + second(functional.leaky_relu(first(x), 0.1))
         for convolution in self.widen:
             x = functional.leaky_relu(convolution(x), 0.1)
