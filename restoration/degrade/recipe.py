@@ -44,7 +44,7 @@ def _blur(
         which = int(torch.randint(len(given), (), generator=generator))
         return kernels.blurred(x, torch.as_tensor(given[which], dtype=torch.float32))
     if kind == "shakes":
-        return kernels.blurred(x, shakes()[int(torch.randint(8, (), generator=generator))])
+        return kernels.blurred(x, shakes()[int(torch.randint(len(shakes()), (), generator=generator))])
     if kind == "motion":
         return kernels.blurred(x, kernels.motion(generator, size=size))
     if kind == "defocus":
