@@ -90,6 +90,14 @@ def test_wiener_inverts_a_kernel_without_noise():
     assert part.inside(part.best_wiener(pair), good) > part.inside(bad, good) + 8
 
 
+def test_the_distance_of_patches():
+    good = [x for _, x in part.generated()]
+    assert part.patch_distance(good, good) == 0
+    softer = [part.bicubic(part.bytes_of(imresize(part.unit(x), 0.25))) for x in good]
+    half = [((a.astype(int) + b) // 2).astype(np.uint8) for a, b in zip(good, softer, strict=True)]
+    assert part.patch_distance(softer, good) > part.patch_distance(half, good) > 0.1
+
+
 def test_missing_data_are_told(tmp_path):
     with pytest.raises(ValueError, match="has no Set5/x4"):
         part.enlargements(tmp_path, "Set5")
