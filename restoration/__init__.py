@@ -2,10 +2,13 @@
 
 __all__ = ["Restorer", "Restored", "Draws"]
 
+_HOMES = {"Restorer": "fewstep.restoration.api", "Restored": "fewstep.restoration.results"}
+_HOMES["Draws"] = _HOMES["Restored"]
+
 
 def __getattr__(name: str):
-    if name in __all__:
-        from fewstep.restoration import api
+    if name in _HOMES:
+        from importlib import import_module
 
-        return getattr(api, name)
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,57 +21,13 @@ from fewstep.restoration import kinds, pretrained, run
 from fewstep.restoration.kinds import Raster
 from fewstep.restoration.model import Restoration
 from fewstep.restoration.picture.alpha import bled
+from fewstep.restoration.results import Draws, Restored, statistics
 from fewstep.restoration.run import How, Progress
 
 MODES = ("mean", "sample")
 
 EXACT = ("resize", "quantize")
 """Steps of a recipe that back-projection inverts."""
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What came out.
-
-    Parameters
-    ----------
-    image
-        Of the kind that went in.
-    nfe
-        Network calls for each pixel.
-    warnings
-        What the user should know.
-    """
-
-    image: Any
-    nfe: int
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Several samples of one picture.
-
-    Parameters
-    ----------
-    samples
-        Each of the kind that went in.
-    mean
-        Their average, likewise.
-    std
-        Standard deviation over them, root mean square over the colours, white being 1: float32 [rows, columns], an
-        array, or a tensor if one went in.
-    nfe
-        Network calls for each pixel, in all.
-    warnings
-        What the user should know.
-    """
-
-    samples: list[Any]
-    mean: Any
-    std: Any
-    nfe: int
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,7 +170,7 @@ class Restorer:
         for k in range(n):
             part = None if progress is None else _part(progress, k, n)
             drawn.append(self._one(raster, hole, replace(how, samples=(k,)), part)[0])
-        mean, std = _statistics(drawn)
+        mean, std = statistics(drawn)
         return Draws([close([one]) for one in drawn], close([mean]), _like(image, std), how.calls * n, warnings)
 
     def uncertainty(self, image: Any, n: int = 8, **options: Any) -> Any:
@@ -351,21 +307,6 @@ def _values(x: Tensor, channels: int, dtype: np.dtype, top: float) -> np.ndarray
     x = x.mean(0, keepdim=True) if channels == 1 else x
     values = x.add(1).mul_(top / 2).clamp_(0, top).permute(1, 2, 0).cpu().numpy()
     return (np.rint(values) if dtype.kind == "u" else values).astype(dtype)
-
-
-def _statistics(drawn: list[Raster]) -> tuple[Raster, np.ndarray]:
-    first = drawn[0]
-    total = np.zeros(first.pixels.shape, np.float64)
-    square = np.zeros(first.pixels.shape, np.float64)
-    for one in drawn:
-        values = one.pixels / first.top
-        total += values
-        square += values**2
-    n, average = len(drawn), total / len(drawn)
-    variance = np.maximum(square / n - average**2, 0) * n / (n - 1)
-    scaled = average * first.top
-    pixels = (np.rint(scaled) if first.pixels.dtype.kind == "u" else scaled).astype(first.pixels.dtype)
-    return Raster(pixels, first.alpha), np.sqrt(variance.mean(2)).astype(np.float32)
 
 
 def _like(image: Any, std: np.ndarray) -> Any:

@@ -65,8 +65,7 @@ def opened(image: Any) -> tuple[list[Raster], Close]:
     if isinstance(image, torch.Tensor):
         return _tensor(image)
     if hasattr(image, "getbands"):
-        picture = of_pil(image)
-        return [Raster(picture.pixels, picture.alpha)], lambda made: to_pil(Picture(made[0].pixels, made[0].alpha))
+        return _pil(image)
     raise UsageError(
         f"expected a Pillow image, an array or a tensor, got {type(image).__name__}: "
         "read files with fewstep.restoration.picture.read"
@@ -106,6 +105,19 @@ def mask_of(mask: Any, size: tuple[int, int]) -> np.ndarray:
             "they must be equal (a mask is not resized; white is filled)"
         )
     return found
+
+
+def _pil(image: Any) -> tuple[list[Raster], Close]:
+    picture = of_pil(image)
+    keys = ("exif", "dpi") if picture.warnings else ("exif", "dpi", "icc_profile")  # a new colour space has no profile
+    told = {key: image.info[key] for key in keys if key in image.info}
+
+    def close(made: list[Raster]) -> Any:
+        out = to_pil(Picture(made[0].pixels, made[0].alpha))
+        out.info.update(told)
+        return out
+
+    return [Raster(picture.pixels, picture.alpha)], close
 
 
 def _array(image: np.ndarray) -> tuple[list[Raster], Close]:

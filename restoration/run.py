@@ -3,7 +3,7 @@
     out = P(f · mean + (1 − f) · sample),     f the fidelity, P: x <- clip(x + up(lq − down(x))) a few times, for `sr`
 
 Between the mean (least error) and a posterior sample (most likeness), the straight line is optimal (Freirich et al.
-2021, arXiv:2107.02555, theorem 2 and 4). P is back-projection (Irani & Peleg 1991, doi:10.1016/1049-9652(91)90045-L).
+2021, arXiv:2107.02555, theorem 2 and 4). P: `fewstep.restoration.project`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fewstep.core import solvers, times
 from fewstep.core.errors import UsageError
 from fewstep.core.sample import sample
-from fewstep.restoration.degrade.imresize import imresize
 from fewstep.restoration.model import Restoration
 from fewstep.restoration.models.denoiser import means_once
 from fewstep.restoration.noise import Positioned
+from fewstep.restoration.project import ROUNDS, back_projected, padded
 from fewstep.restoration.tile import auto_size, tiled, windows
 
 WHOLE = 1 << 24
@@ -35,9 +34,6 @@ BLOCK = 2048
 
 REMEMBERED = 1 << 22
 """Canvases of up to so many pixels keep the mean and its features from step to step: up to 80 bytes a pixel."""
-
-ROUNDS = 4
-"""Of back-projection."""
 
 Progress = Callable[[float], None]
 """Called with the part that is done, 0 to 1."""
@@ -249,53 +245,6 @@ def _sample(
 def _agreeing(model: Restoration, x: Tensor, lq: Tensor, how: How) -> Tensor:
     x = x.clamp_(-1, 1)
     return back_projected(x, lq, model.scale) if how.consistent and model.task == "sr" else x
-
-
-def back_projected(x: Tensor, lq: Tensor, scale: int, *, rounds: int = ROUNDS) -> Tensor:
-    """Move a picture to one that becomes `lq` when MATLAB's bicubic shrinks it.
-
-    Parameters
-    ----------
-    x
-        [..., scale * rows, scale * columns] in [-1, 1].
-    lq
-        [..., rows, columns].
-    scale
-        Whole number.
-    rounds
-        How often.
-
-    Returns
-    -------
-    Tensor
-        Shaped like `x`, in [-1, 1].
-    """
-    small = (lq.shape[-2], lq.shape[-1])
-    for _ in range(rounds):
-        x = imresize(lq - imresize(x, size=small), scale).add_(x).clamp_(-1, 1)
-    return x
-
-
-def padded(x: Tensor, multiple: int) -> Tensor:
-    """Rows and columns continued below and at the right to multiples: mirrored, or repeated where there are too few.
-
-    Parameters
-    ----------
-    x
-        [batch, channels, rows, columns].
-    multiple
-        Of both sides.
-
-    Returns
-    -------
-    Tensor
-    """
-    for axis in (-1, -2):
-        lack = -x.shape[axis] % multiple
-        if lack:
-            sides = (0, lack, 0, 0) if axis == -1 else (0, 0, 0, lack)
-            x = functional.pad(x, sides, mode="reflect" if lack < x.shape[axis] else "replicate")
-    return x
 
 
 class _Meter:

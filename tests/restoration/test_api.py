@@ -10,7 +10,8 @@ from fewstep.restoration import Restorer, run
 from fewstep.restoration.degrade.imresize import imresize
 from fewstep.restoration.model import Restoration
 from fewstep.restoration.picture import Picture
-from fewstep.restoration.run import How, back_projected, padded
+from fewstep.restoration.project import ROUNDS, back_projected, padded
+from fewstep.restoration.run import How
 
 TASKS = [("sr", 4), ("sr", 3), ("sr", 2), ("denoise", 1), ("deblur", 1), ("inpaint", 1)]
 
@@ -76,6 +77,20 @@ def test_the_kind_that_goes_in_comes_out(kind):
         assert np.abs(got / top - reference).max() < 0.006
 
 
+def test_what_pillow_knows_of_a_picture_is_kept(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(9, 11)).save(tmp_path / "a.jpg", exif=exif, icc_profile=b"profile", dpi=(72, 72))
+    with Image.open(tmp_path / "a.jpg") as image:
+        out = restorer()(image)  # not turned, as it came
+    assert out.size == (44, 36)
+    assert out.getexif()[0x0112] == 6
+    assert out.info["icc_profile"] == b"profile"
+    cmyk = Image.new("CMYK", (4, 4))
+    cmyk.info["icc_profile"] = b"broken"
+    assert "icc_profile" not in restorer()(cmyk).info
+
+
 @pytest.mark.parametrize("task, scale", TASKS)
 @pytest.mark.parametrize("rows, columns", [(1, 1), (1, 7), (5, 3), (33, 2)])
 def test_any_size(task, scale, rows, columns):
@@ -111,7 +126,7 @@ def test_tiles_do_not_show(task, scale, options):
 def test_a_crop_is_restored_as_in_the_whole(task, scale):
     """With the surroundings that count; deblurring's vector is of the whole picture, so it is not local."""
     model, image, steps = restorer(task, scale), picture(160, 90, dtype=np.float32), 2
-    around = -(-(steps * model.model.margin + 5 * scale * run.ROUNDS) // scale) // 4 * 4 + 4
+    around = -(-(steps * model.model.margin + 5 * scale * ROUNDS) // scale) // 4 * 4 + 4
     whole = model(image, steps=steps, seed=5)
     top = 8
     crop = model(image[top:], steps=steps, seed=5, origin=(top, 0))
