@@ -41,7 +41,9 @@ class Job:
     target: Path
 
 
-def find(inputs: Sequence[Path], *, recursive: bool = False) -> tuple[list[tuple[Path, Path]], list[tuple[Path, str]]]:
+def find(
+    inputs: Sequence[Path], *, recursive: bool = False, leave: Path | None = None
+) -> tuple[list[tuple[Path, Path]], list[tuple[Path, str]]]:
     """Picture files.
 
     Parameters
@@ -49,7 +51,9 @@ def find(inputs: Sequence[Path], *, recursive: bool = False) -> tuple[list[tuple
     inputs
         Files and folders; a file is taken whatever its name is.
     recursive
-        Look into folders in folders.
+        Look into folders in folders; links to folders are not followed.
+    leave
+        A folder within the inputs that is left out: that of the results.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def find(inputs: Sequence[Path], *, recursive: bool = False) -> tuple[list[tuple
     failed: list[tuple[Path, str]] = []
     for given in inputs:
         if given.is_dir():
-            for file in _in_folder(given, recursive, failed):
+            for file in _in_folder(given, recursive, None if leave is None else leave.resolve(), failed):
                 found.setdefault(file.resolve(), (file, file.relative_to(given)))
         elif given.exists():
             found.setdefault(given.resolve(), (given, Path(given.name)))
@@ -81,7 +85,7 @@ def find(inputs: Sequence[Path], *, recursive: bool = False) -> tuple[list[tuple
     return list(found.values()), failed
 
 
-def _in_folder(folder: Path, recursive: bool, failed: list[tuple[Path, str]]) -> Iterator[Path]:
+def _in_folder(folder: Path, recursive: bool, leave: Path | None, failed: list[tuple[Path, str]]) -> Iterator[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -91,8 +95,8 @@ def _in_folder(folder: Path, recursive: bool, failed: list[tuple[Path, str]]) ->
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            if recursive:
-                yield from _in_folder(entry, recursive, failed)
+            if recursive and not entry.is_symlink() and entry.resolve() != leave:
+                yield from _in_folder(entry, recursive, leave, failed)
         elif entry.suffix.lower() in SUFFIXES:
             yield entry
 

@@ -28,7 +28,7 @@ STD_WHITE = 0.125
 
 def restore_all(args: argparse.Namespace) -> int:
     """Restore all inputs of a call of `fewstep restore`; the exit code."""
-    found, failed = batch.find(args.inputs, recursive=args.recursive)
+    found, failed = batch.find(args.inputs, recursive=args.recursive, leave=args.output)
     masks = [args.mask] if args.mask is not None and args.mask.is_file() else []
     jobs = batch.plan(found, args.output, suffix=args.suffix, format=args.format, keep=masks)
     if args.threads is not None:
@@ -154,7 +154,7 @@ def degrade_all(args: argparse.Namespace) -> int:
     from fewstep.restoration.degrade.recipe import recipe
 
     how = dict(recipe(args.recipe))
-    found, failed = batch.find(args.inputs, recursive=args.recursive)
+    found, failed = batch.find(args.inputs, recursive=args.recursive, leave=args.output)
     jobs = batch.plan(found, args.output, suffix=args.suffix, format=args.format)
     run = batch.Run(json_lines=args.json)
     for folder, reason in failed:

@@ -38,6 +38,12 @@ def test_folders_and_files(tmp_path):
         find([touch(tmp_path / "empty", "sub/a.png")])
 
 
+def test_results_of_last_time_and_links_in_a_circle_are_left(tmp_path):
+    touch(tmp_path, "a.png", "out/a.png", "sub/b.png")
+    (tmp_path / "sub" / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert names(find([tmp_path], recursive=True, leave=tmp_path / "out")[0]) == ["a.png", "sub/b.png"]
+
+
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     touch(tmp_path, "a.png", "locked/b.png")
     plain = Path.iterdir
