@@ -186,8 +186,9 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
         hint = f"; {pickles[0]} is a pickle, which is not read: convert it first" if pickles else ""
         raise UsageError(f"{file} does not exist{hint}")
     with open(file, "rb") as stream:
-        head = stream.read(2)
-    if head == b"PK" or head[:1] == b"\x80":
+        head = stream.read(9)
+    is_safetensors = head[8:] == b"{"  # eight bytes of length may look like anything
+    if not is_safetensors and (head[:2] == b"PK" or head[:1] == b"\x80"):
         raise UsageError(f"{file} is a pickle under another name: it is not read, convert it to safetensors first")
     try:
         return load_file(file)

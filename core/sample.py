@@ -120,7 +120,8 @@ def sample(
         )
     with nullcontext() if grad else torch.inference_mode(), nfe.count() as counter:
         if table is None:
-            fresh = rng.Independent().on(path, grid, None, begin.streams)
+            kind = rng.Independent() if isinstance(noise, str) else noise
+            fresh = kind.on(path, grid, None, begin.streams)
             last, visited = walked(walker, Ground(path, grid, begin.x, begin.y, denoise, fresh), callback, progress)
         else:
             fill = noise_source(noise, path, table.times, table.noise, begin.streams)
@@ -133,7 +134,7 @@ def sample(
 def _check_options(walker: Walk | None, *, noise: Any, grad: bool, compile: bool) -> None:
     if compile and (grad or walker is not None):
         raise UsageError("compile=True needs a tableau and grad=False: nothing else is compiled")
-    if walker is not None and noise != "independent":
+    if walker is not None and isinstance(noise, str) and noise != "independent":
         raise UsageError(f"a walk draws its own noise: expected noise='independent', got {noise!r}")
 
 

@@ -24,6 +24,7 @@ from fewstep.audio.enhance.files import Facts, Reader, Writer, require_apart
 from fewstep.audio.enhance.generate import clean_spectrum
 from fewstep.audio.enhance.level import Level
 from fewstep.audio.enhance.resample import Resampler
+from fewstep.audio.enhance.samplers import Even, Sampler
 from fewstep.audio.io import write_wav
 from fewstep.audio.models.enhance_system import Enhancement
 from fewstep.core import checkpoint, hub
@@ -103,9 +104,11 @@ class Enhancer:
         parameterization: str = "x0",
         task: str = "denoise",
         level: str = "loud",
+        sampler: Sampler | None = None,
     ):
         self.model, self.path, self.default_steps = model.eval(), path, steps
         self.parameterization, self.task, self.level = parameterization, task, level
+        self.sampler: Sampler = sampler or Even()
 
     @classmethod
     def load(
@@ -134,7 +137,8 @@ class Enhancer:
             raise UsageError(f"{name}: expected an Enhancement, its config names a {type(model).__name__}")
         path = build(config["path"]) if config.get("path") else None
         options = {key: config[key] for key in ("parameterization", "task", "level") if key in config}
-        return cls(model, path, steps=int(config.get("steps", 4)), **options)
+        sampler = build(config["sampler"]) if config.get("sampler") else None
+        return cls(model, path, steps=int(config.get("steps", 4)), sampler=sampler, **options)
 
     @property
     def sample_rate(self) -> int:
@@ -245,7 +249,7 @@ class Enhancer:
         )  # fmt: skip
 
     def _calls(self, steps: int) -> int:
-        return (self.model.predictor is not None) + (steps if self.model.net is not None else 0)
+        return (self.model.predictor is not None) + (self.sampler.calls(steps) if steps else 0)
 
     def _plan(
         self, rate: int, steps: int | None, strength: float, keep_rate: bool, seed: int, chunk_seconds: float
@@ -321,7 +325,7 @@ class _Plan:
 
         spectrum, model = self.enhancer.model.spectrum, self.enhancer.model
         frames = max(8, math.ceil(self.chunk_seconds * spectrum.sample_rate / spectrum.hop))
-        reach = model.reach(self.steps)
+        reach = model.reach(self.enhancer.sampler.calls(self.steps) if self.steps else 0)
         stream = enhance_stream(
             centred(), self._clean, spectrum, frames=frames, margin=MARGIN if reach is None else reach
         )
@@ -334,6 +338,7 @@ class _Plan:
         e = self.enhancer
         device = next(e.model.parameters()).device
         options: dict[str, Any] = {"parameterization": e.parameterization, "seed": self.seed, "first": first}
+        options["sampler"] = e.sampler
         run = partial(clean_spectrum, e.model, e.path, steps=self.steps, **options)  # one noise for all channels
         return torch.cat([run(y=channel[None].to(device))[0].cpu() for channel in y])
 

@@ -6,6 +6,7 @@ recording becomes what it becomes in the whole.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fewstep.audio.enhance.samplers import Even, Sampler
 from fewstep.audio.models.enhance_system import Enhancement
-from fewstep.core import parameterize, rng, solvers, times
+from fewstep.core import parameterize, rng
 from fewstep.core.paths import AffinePath
 from fewstep.core.sample import sample
 
@@ -37,14 +39,15 @@ class Placed:
     first: int = 0
 
     def on(self, path: Any, grid: Any, amounts: Any, streams: Sequence[torch.Generator]) -> rng.Fill:
-        """The noise of each row of a table."""
-        return lambda out, i: out.copy_(self.draw(out.shape[1], out.shape[2], i + 1, out.dtype))
+        """The noise of each draw of a run, in the order in which it is asked."""
+        draws = itertools.count(1)
+        return lambda out, i: out.copy_(self.draw(out.shape[1], out.shape[2], next(draws), out.dtype))
 
-    def draw(self, bins: int, frames: int, row: int, dtype: torch.dtype = torch.complex64) -> Tensor:
-        """Complex noise [bins, frames], the same for every item of a batch; row 0 is the prior's."""
+    def draw(self, bins: int, frames: int, number: int, dtype: torch.dtype = torch.complex64) -> Tensor:
+        """Complex noise [bins, frames], the same for every item of a batch; number 0 is the prior's."""
         start, blocks = self.first // BLOCK, -(-(self.first % BLOCK + frames) // BLOCK)
         drawn = [
-            torch.randn(bins, BLOCK, generator=rng.generator(self.seed, row, 2**20 + start + k), dtype=dtype)
+            torch.randn(bins, BLOCK, generator=rng.generator(self.seed, number, 2**20 + start + k), dtype=dtype)
             for k in range(blocks)
         ]
         return torch.cat(drawn, 1)[:, self.first % BLOCK :][:, :frames]
@@ -59,8 +62,7 @@ def clean_spectrum(
     parameterization: str = "x0",
     seed: int = 0,
     first: int = 0,
-    solver: Any = None,
-    grid: Tensor | None = None,
+    sampler: Sampler | None = None,
 ) -> tuple[Tensor, int]:
     """Enhance compressed spectra.
 
@@ -78,8 +80,8 @@ def clean_spectrum(
         What the diffusion net says.
     seed, first
         Of the noise, and the frame of the recording at which `y` begins.
-    solver, grid
-        Default: DDPM's posterior steps over even times from the path's end to 0.
+    sampler
+        From steps to a solver and times; default `Even`.
 
     Returns
     -------
@@ -93,10 +95,8 @@ def clean_spectrum(
         return d, 0
     denoise = getattr(parameterize, parameterization)(model.net, path, y=d, cond=model.told(y, d))
     noise = Placed(seed, first)
-    grid = times.uniform(path, steps) if grid is None else grid
+    solver, grid = (sampler or Even()).plan(path, steps)
     drawn = noise.draw(y.shape[1], y.shape[2], 0, y.dtype).to(y.device)
     start = path.prior(drawn.expand_as(y), d, t=float(grid[0]))
-    solver = solver or solvers.ddpm()
-    options: dict[str, Any] = {} if hasattr(solver, "walk") else {"noise": noise}
-    done = sample(denoise, path, times=grid, solver=solver, x=start, y=d, generator=seed, **options)
+    done = sample(denoise, path, times=grid, solver=solver, x=start, y=d, generator=seed, noise=noise)
     return done.x, done.nfe

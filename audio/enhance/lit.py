@@ -20,9 +20,9 @@ from torch import Tensor
 from fewstep.audio.enhance.generate import clean_spectrum
 from fewstep.audio.enhance.loss import spectral_error
 from fewstep.audio.enhance.metrics import si_sdr
+from fewstep.audio.enhance.samplers import Even, Sampler
 from fewstep.audio.models.enhance_system import Enhancement
 from fewstep.core import checkpoint, hub, parameterize, rng
-from fewstep.core.build import build
 from fewstep.core.errors import UsageError
 from fewstep.core.lit import training_times
 from fewstep.core.paths import AffinePath
@@ -45,7 +45,7 @@ class EnhanceModule(lightning.LightningModule):
         What the diffusion net says. With ``"x0"`` its error is that of `spectral_error`; otherwise the squared error of
         what it says, times s for ``"score"``.
     predictive_weight, diffusion_weight
-        w_p and w_d.
+        w_p and w_d; errors are means over bins and frames, and small where x0 is said: 50 makes them about one.
     through
         Whether the predictive net also learns from the diffusion's loss, as StoRM's does.
     magnitude
@@ -58,8 +58,8 @@ class EnhanceModule(lightning.LightningModule):
         Told to the export: what it is for, and how its input is brought to level.
     start
         A model of the same shape to start from: a name that ships, a folder or a hub id.
-    steps
-        Of the diffusion in validation and in use.
+    sampler, steps
+        Of the diffusion in validation and in use; default `fewstep.audio.enhance.samplers.Even`.
     seed
         Of times and noise.
     """
@@ -73,8 +73,8 @@ class EnhanceModule(lightning.LightningModule):
         path: AffinePath,
         *,
         parameterization: str = "x0",
-        predictive_weight: float = 0.5,
-        diffusion_weight: float = 0.5,
+        predictive_weight: float = 50.0,
+        diffusion_weight: float = 50.0,
         through: bool = False,
         magnitude: float = 0.5,
         end_share: float = 0.25,
@@ -84,6 +84,7 @@ class EnhanceModule(lightning.LightningModule):
         task: str = "denoise",
         level: str = "loud",
         start: str | None = None,
+        sampler: Sampler | None = None,
         steps: int = 4,
         seed: int = 0,
     ):
@@ -101,6 +102,7 @@ class EnhanceModule(lightning.LightningModule):
             total_steps,
         )
         self.task, self.level, self.steps, self.seed = task, level, steps, seed
+        self.sampler: Sampler = sampler or Even()
         if start is not None:
             told = checkpoint.load(hub.resolve(start, kind="enhance"), kind="enhance")[0]
             model.load_state_dict(told.state_dict())
@@ -157,7 +159,8 @@ class EnhanceModule(lightning.LightningModule):
             "task": self.task,
             "level": self.level,
         }
-        build(config["path"])
+        if module.get("sampler"):
+            config["sampler"] = module["sampler"]
         return checkpoint.export(folder, self.model, config)
 
     def _losses(self, batch: Batch, stream: tuple[int, ...]) -> dict[str, Tensor]:
@@ -167,7 +170,7 @@ class EnhanceModule(lightning.LightningModule):
         with torch.set_grad_enabled(torch.is_grad_enabled() and (learns or self.through)):
             d = self.model.guess(y)
         if learns:
-            losses["guess"] = predictive * self._mean(spectral_error(d, x0, magnitude=self.magnitude))
+            losses["guess"] = predictive * spectral_error(d, x0, magnitude=self.magnitude).mean()
         if diffusion > 0 and self.model.net is not None:
             losses["diffusion"] = diffusion * self._diffusion(x0, y, d if self.through else d.detach(), stream)
         return losses
@@ -181,24 +184,19 @@ class EnhanceModule(lightning.LightningModule):
         net: Any = self.model.net
         said = net(self.path.sample(x0, eps, t, d), t, self.model.told(y, d))
         if self.parameterization == "x0":
-            return self._mean(spectral_error(said, x0, magnitude=self.magnitude))
+            return spectral_error(said, x0, magnitude=self.magnitude).mean()
         error = said - parameterize.target(self.parameterization, self.path, x0, eps, t, d)
         if self.parameterization == "score":
             error = error * self.path.broadcast(self.path.coefficients(t), x0)[2]
         return (error.real.square() + error.imag.square()).mean()
 
-    def _mean(self, error: Tensor) -> Tensor:
-        """In units in which a loss of one is a bad net's."""
-        return error.mean() * 100
-
     def _measure(self, batch: Batch, index: int, side: str) -> None:
         names = {"noisy": batch["y"]}
         with torch.autocast(self.device.type, enabled=False):
             y, n = self.model.spectrum.forward(batch["y"]), batch["y"].shape[-1]
-            for steps in sorted({0, 1, self.steps}):
-                x, _ = clean_spectrum(
-                    self.model, self.path, y, steps=steps, parameterization=self.parameterization, seed=self.seed
-                )
+            options = {"parameterization": self.parameterization, "seed": self.seed, "sampler": self.sampler}
+            for steps in sorted({0, self.steps} if self.model.predictor is not None else {self.steps}):
+                x, _ = clean_spectrum(self.model, self.path, y, steps=steps, **options)
                 names[f"steps{steps}"] = self.model.spectrum.inverse(x, n)
             losses = self._losses(batch, (1, 0, index, self.global_rank))
         values = {f"{side}/sdr_{name}": si_sdr(wav, batch["x0"]).mean() for name, wav in names.items()}

@@ -57,8 +57,8 @@ class Enhancement(nn.Module):
         """What the diffusion net is told beside its state, complex [B, 1 or 2, F, T]."""
         return y[:, None] if self.predictor is None else torch.stack([y, d], 1)
 
-    def reach(self, steps: int) -> int | None:
-        """Frames to either side on which a frame of the answer depends after `steps` calls; None: on all of them."""
-        nets = ([] if self.predictor is None else [self.predictor]) + [self.net] * (steps if self.net else 0)
+    def reach(self, calls: int) -> int | None:
+        """Frames to either side on which a frame depends after `calls` of the diffusion net; None: on all of them."""
+        nets = ([] if self.predictor is None else [self.predictor]) + [self.net] * (calls if self.net else 0)
         reaches = [getattr(net, "reach", None) for net in nets]
         return None if None in reaches else sum(reaches)

@@ -90,6 +90,16 @@ def test_a_pickle_under_another_name(exported, write):
         load(exported)
 
 
+@pytest.mark.parametrize("length", [0x280, 0x4B50])
+def test_a_header_whose_length_looks_like_a_pickle(exported, length):
+    file = exported / "model.safetensors"
+    content = file.read_bytes()
+    old = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + old].rstrip().ljust(length)
+    file.write_bytes(length.to_bytes(8, "little") + header + content[8 + old :])
+    assert load(exported)[0].weight.shape == (2, 3)
+
+
 def test_truncated_weights(exported):
     file = exported / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-4])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fewstep.core import paths, rng, sample, solvers, times
 from fewstep.core.errors import UsageError
 from fewstep.core.sample import StopSampling
+from fewstep.core.solvers.walk import predictor_corrector
 
 OU = paths.ou()
 SOLVERS = [
@@ -310,3 +311,17 @@ def test_nan_names_the_step_and_the_time(bad, dtype):
 def test_bad_times(grid, message):
     with pytest.raises(UsageError, match=message):
         sample(soft, OU, times=grid, solver=solvers.ddim(), shape=(1, 2))
+
+
+def test_a_walk_takes_what_makes_noise_and_draws_from_it():
+    class Ones:
+        def on(self, path, grid, amounts, streams):
+            return lambda out, i: out.fill_(1.0)
+
+    options = {"shape": (1, 4), "generator": 0, "denoise": lambda x, t: torch.zeros_like(x)}
+    walk = predictor_corrector(corrections=1)
+    first, second = (run(walk, n=3, x=torch.zeros(1, 4), noise=Ones(), **options).x for _ in range(2))
+    assert torch.equal(first, second)
+    assert len(set(first.flatten().tolist())) == 1
+    with pytest.raises(UsageError, match="a walk draws its own noise"):
+        run(walk, n=3, noise="brownian", **options)
