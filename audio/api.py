@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fewstep.audio.io import write_wav
 from fewstep.audio.mel import MelSpec
 from fewstep.audio.models.condition import Control
-from fewstep.audio.models.generate import generate
+from fewstep.audio.models.generate import generate, grid
 from fewstep.audio.models.griffin_lim import GriffinLim
 from fewstep.audio.models.prodiff import ProDiff
 from fewstep.audio.text.frontend import EmptyText, Phones, phonemize
@@ -28,6 +28,9 @@ from fewstep.audio.text.sentences import split_sentences
 from fewstep.audio.text.symbols import INDEX
 from fewstep.core import checkpoint, hub
 from fewstep.core.build import build
+from fewstep.core.caches import Cache
+from fewstep.core.caches.job import tuned
+from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 
 DEFAULT_VOICE = "kathleen-prodiff"
@@ -101,13 +104,14 @@ class TextToSpeech:
         shift: float = 1.0,
         lexicon: Lexicon | None = None,
         backend: str = "builtin",
+        tuned_in: Path | None = None,
     ):
         if vocoder.mel != net.mel:
             raise ValueError(f"the vocoder reads {vocoder.mel}, the voice makes {net.mel}: they must be the same")
         if backend not in BACKENDS:
             raise ValueError(f"the front end is one of {', '.join(BACKENDS)}, got {backend!r}")
         self.net, self.path, self.vocoder, self.default_steps = net, path, vocoder, steps
-        self.shift, self.lexicon, self.backend = shift, lexicon, backend
+        self.shift, self.lexicon, self.backend, self.tuned_in = shift, lexicon, backend, tuned_in
 
     @classmethod
     def load(
@@ -118,6 +122,7 @@ class TextToSpeech:
         device: str | torch.device = "cpu",
         lexicon: Lexicon | None = None,
         backend: str = "builtin",
+        cache: str | None = None,
     ) -> TextToSpeech:
         """Load a voice.
 
@@ -133,22 +138,29 @@ class TextToSpeech:
             Pronunciations of your own words.
         backend : {"builtin", "espeak", "gruut"}
             Who pronounces words; the latter two are installations of your own.
+        cache : {"tuned"}, optional
+            Leave out what `fewstep cache tune` found can be left out; only for the numbers of steps that it was
+            called with.
 
         Raises
         ------
         UsageError
-            If there is no such voice or vocoder, or its files are not what they should be.
+            If there is no such voice or vocoder or cache, or its files are not what they should be.
         ValueError
             If voice and vocoder use different spectrograms.
         """
-        net, config = checkpoint.load(hub.resolve(name, kind="tts"), kind="tts", device=device)
+        if cache not in (None, "tuned"):
+            raise UsageError(f'expected cache="tuned" or none, got {cache!r}')
+        folder = hub.resolve(name, kind="tts")
+        net, config = checkpoint.load(folder, kind="tts", device=device)
         wanted = str(vocoder or config.get("vocoder", "griffin-lim"))
         if wanted == "griffin-lim":
             made: nn.Module = GriffinLim(net.mel)
         else:
             made, _ = checkpoint.load(hub.resolve(wanted, kind="vocoder"), kind="vocoder", device=device)
         sampling = {"steps": int(config["steps"]), "shift": float(config.get("shift", 1.0))}
-        return cls(net, build(config["path"]), made, **sampling, lexicon=lexicon, backend=backend)
+        kept = folder if cache == "tuned" else None
+        return cls(net, build(config["path"]), made, **sampling, lexicon=lexicon, backend=backend, tuned_in=kept)
 
     @property
     def sample_rate(self) -> int:
@@ -239,6 +251,11 @@ class TextToSpeech:
             shown = text if len(text) <= 40 else text[:40] + "..."
             raise EmptyText(f"nothing to say: expected text with at least one word, got {shown!r}")
 
+    def _cache(self, steps: int) -> tuple[Cache, ...]:
+        if self.tuned_in is None:
+            return ()
+        return tuned(self.tuned_in, self.net.denoiser, grid(self.path, steps, self.shift))
+
     def _control(self, speed: float, pitch: float, energy: float) -> Control:
         """Semitones and decibels in units of the predictors' standard deviations."""
         _, (_, pitch_std), (_, energy_std) = self.net.statistics.tolist()
@@ -252,7 +269,10 @@ class TextToSpeech:
         device = self.net.statistics.device
         tokens = torch.tensor([[INDEX[t] for t in phones.tokens]], device=device)
         cond = self.net.condition(tokens, control=control)
-        x0, nfe = generate(self.net, self.path, cond, steps=steps, seed=_sentence_seed(seed, number), shift=self.shift)
+        x0, nfe = generate(
+            self.net, self.path, cond, steps=steps, seed=_sentence_seed(seed, number), shift=self.shift,
+            cache=self._cache(steps),
+        )  # fmt: skip
         mel = self.net.denormalise(x0).clamp(math.log(self.net.mel.floor), 4.0)
         middle = time.perf_counter()
         wav = _fade(self.vocoder(mel).cpu(), self.sample_rate)

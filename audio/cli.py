@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--file", metavar="FILE", help="read the text from a file; - is standard input")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a .wav file or a folder")
     parser.add_argument("--steps", type=int, help="network calls per sentence (default: the voice's own, 2)")
+    parser.add_argument("--cache", choices=("tuned",), help="leave out what `fewstep cache tune` found for --steps")
     parser.add_argument("--voice", default="kathleen-prodiff", help="a name that ships, a folder or a hub id")
     parser.add_argument("--vocoder", help="likewise, or griffin-lim (default: the voice's own)")
     parser.add_argument("--speed", type=float, default=1.0, help="0.25 to 4; 2 is twice as fast (default: 1)")
@@ -142,7 +143,9 @@ def _voice(args: argparse.Namespace):
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {args.device} cannot be used here ({str(error).splitlines()[0]})") from error
     lexicon = Lexicon(Path(args.lexicon)) if args.lexicon else None
-    return TextToSpeech.load(args.voice, vocoder=args.vocoder, device=device, lexicon=lexicon, backend=args.front_end)
+    return TextToSpeech.load(
+        args.voice, vocoder=args.vocoder, device=device, lexicon=lexicon, backend=args.front_end, cache=args.cache
+    )
 
 
 def _options(args: argparse.Namespace) -> dict:

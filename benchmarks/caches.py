@@ -1,74 +1,42 @@
-"""Caches: error and CPU time of each on a small trained transformer, against taking fewer steps at equal cost.
+"""Caches: error and CPU time of each, against taking fewer steps in the same time and against diffusers and cache-dit.
 
-The error is the median over starts of the relative l2 distance to the same solver's full run. The peer of every row is
-the uncached net with as many steps as fit in the cached run's CPU time.
+The error is the median over starts of the relative l2 distance to the same solver's full run of 50 steps. Without
+diffusers only the nets that ship with fewstep are judged.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from statistics import median
-from time import process_time
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from fewstep.benchmarks import _shapes
-from fewstep.core import caches, guide, parameterize, paths, sample, solvers, times
+from fewstep.benchmarks import _cache_nets
+from fewstep.benchmarks._cache_nets import STEPS, Job, error
+from fewstep.benchmarks._cache_peers import peers
+from fewstep.core import caches
 from fewstep.core.caches import Cache, Every
+from fewstep.core.errors import UsageError
 
-STEPS, GUIDANCE = 50, 2.0
-PATH = paths.rectified_flow()
+BUDGETS = (0.67, 0.5, 0.4, 0.33)
+"""Shares of a run's FLOPs: 1.5 to 3 times as fast."""
+COUNTS = {25: 0.0212, 20: 0.0309, 16: 0.0436}
+"""Computed rows of the sensitivity-weighted programme on the transformer, and the error measured before."""
+BRANCH, BRANCH_ERROR = (2, 5), 0.0106
+"""U-Net branch and interval, and the error measured before."""
+SAVED = 0.85
 
-
-@dataclass(frozen=True)
-class Job:
-    """A net to be sampled from the same starts again and again."""
-
-    net: _shapes.DiT
-    seeds: tuple[int, ...]
-    repeats: int = 3
-
-    def draw(self, steps: int = STEPS) -> Tensor:
-        """[item, 1, SIZE, SIZE] after Euler steps with guidance."""
-        label = torch.arange(len(self.seeds)) % _shapes.LABELS
-        cond, none = (
-            parameterize.flow(self.net, PATH, cond=told) for told in (label, torch.full_like(label, _shapes.LABELS))
-        )
-        return sample(
-            guide.cfg(cond, none, GUIDANCE),
-            PATH,
-            times=times.uniform(PATH, steps),
-            solver=solvers.ddim(),
-            shape=(len(self.seeds), 1, _shapes.SIZE, _shapes.SIZE),
-            seeds=self.seeds,
-        ).x
-
-    def timed(self, steps: int = STEPS, cache: Any = None) -> tuple[Tensor, float, str]:
-        """The sample, its CPU seconds and what the cache reports."""
-        spent, said = [], ""
-        with ExitStack() as stack:
-            if cache is not None:
-                grid = times.uniform(PATH, steps)
-                attached = stack.enter_context(caches.attach(self.net, cache, times=grid))
-            for _ in range(self.repeats):
-                begin = process_time()
-                x = self.draw(steps)
-                spent.append(process_time() - begin)
-            said = str(attached.report) if cache is not None else ""
-        return x, median(spent), said
+Rows = Iterator[dict[str, Any]]
 
 
 def rows(*, quick: bool = False, progress: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
-    """Every cache on the shapes' transformer, 50 Euler steps, guidance 2.
+    """Every cache on each net, 50 steps of a first-order solver.
 
     Parameters
     ----------
     quick
-        Fewer training steps, starts, budgets and repeats.
+        Fewer training steps, starts, budgets and repeats, and one net.
     progress
         Told what is being done.
 
@@ -81,67 +49,195 @@ def rows(*, quick: bool = False, progress: Callable[[str], None] | None = None) 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        net = _shapes.trained(150 if quick else 1500, progress=tell)
-        return list(judged(net, quick=quick, tell=tell))
+        found = []
+        for job, kind in _jobs(quick, tell):
+            if quick:
+                job.seeds, job.repeats = job.seeds[:2], 1
+            found += list(judged(job, kind, quick=quick, tell=tell))
+        return found
     finally:
         torch.set_num_threads(threads)
 
 
-def judged(net: _shapes.DiT, *, quick: bool, tell: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Two rows per cache: its error beside fewer steps', and the CPU time that it takes."""
-    seeds = range(100, 102 if quick else 108)
-    job = Job(net, tuple(seeds), 1 if quick else 3)
-    reference, full, _ = job.timed()
-    fewer = {steps: job.draw(steps) for steps in range(5, STEPS)}
-    for name, cache in _caches(net, quick, tell):
-        tell(name)
-        x, seconds, said = job.timed(cache=cache)
-        steps = min(max(round(STEPS * seconds / full), 5), STEPS - 1)
-        tell(f"  {said}")
-        yield _row(name, "relative error", error(x, reference), f"{steps} Euler steps", error(fewer[steps], reference))
-        yield _row(name, "CPU time", seconds / full, "uncached", 1.0)
+def judged(job: Job, kind: str, *, quick: bool, tell: Callable[[str], None]) -> Rows:
+    """All rows of one net."""
+    tell(f"{job.name}: the full run")
+    reference, full, flops = job.measured()
+    known: dict[str, tuple[float, float]] = {}
+
+    def tried(name: str, cache: Any) -> Rows:
+        tell(f"{job.name}: {name}")
+        with caches.attach(job.net, cache, times=job.grid(STEPS)):
+            x, seconds, work = job.measured()
+        known[name] = (seconds / full, error(x, reference))
+        yield from _rows(job, name, known[name], work / flops, reference)
+
+    tuned = []
+    for name, cache in _tuned(job, kind, quick, tell):
+        yield from tried(name, cache)
+        tuned.append(known[name])
+        if kind == "transformer":
+            saved = (1 - known[name][0]) / max(1 - _share(job, cache, flops), 1e-9)
+            yield _row(job, name, "time saved / FLOPs saved", saved, "", None, (SAVED, saved >= SAVED))
+    for name, cache in _published(job, kind, quick):
+        yield from tried(name, cache)
+    if kind == "transformer":
+        yield from _against_peers(job, reference, full, flops, tuned, quick, tell)
+    yield from _references(job, kind, known)
 
 
-def error(x: Tensor, reference: Tensor) -> float:
-    """Median over items of the relative l2 distance."""
-    distance = (x - reference).flatten(1).norm(dim=1) / reference.flatten(1).norm(dim=1)
-    return float(distance.median())
+def _jobs(quick: bool, tell: Callable[[str], None]) -> Iterator[tuple[Job, str]]:
+    try:
+        from fewstep.audio.torchaudio_import import load
+
+        load()  # diffusers imports it, and its wheel does not load beside every torch
+        import diffusers  # noqa: F401
+    except ImportError:
+        tell("diffusers is not there: its transformer and U-Net are left out")
+    else:
+        yield _cache_nets.transformer(iterations=60 if quick else 434, progress=tell), "transformer"
+        if not quick:
+            yield _cache_nets.unet(progress=tell), "U-Net"
+    yield _cache_nets.shipped(), "U-Net"
+    if not quick:
+        yield _cache_nets.own(progress=tell), "tokens"
 
 
-def _caches(net: _shapes.DiT, quick: bool, tell: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
-    grid, scope = times.uniform(PATH, STEPS), caches.span("blocks")
-    calibration = Job(net, (0, 1) if quick else (0, 1, 2, 3))
-    tell("profile")
-    profile = caches.profile(net, calibration.draw, scope=scope, times=grid)
-    for count in (25, 10) if quick else (33, 25, 20, 16, 12, 10):
+def _tuned(job: Job, kind: str, quick: bool, tell: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
+    """The recommended cache for each budget, and the plain programme beside it."""
+    times, scopes = job.grid(STEPS), _scopes(job, kind, quick)
+    profiles = {}
+    for scope in scopes:
+        tell(f"{job.name}: profile of {scope.describe()}")
+        profiles[scope] = caches.profile(job.net, job.calibration, scope=scope, times=times)
+    reference = job.calibration()
+    for budget in (0.5,) if quick else BUDGETS:
+        found = []
+        for scope, measured in profiles.items():
+            with contextlib.suppress(UsageError):
+                count = caches.rows_within(
+                    job.net, job.calibration, scope=scope, budget=budget, unit="flops", times=times
+                )
+                found.append(caches.pick(job.net, job.calibration, measured, scope=scope, budget=count, times=times))
+        if found:
+            errors = [error(_ended(job, cache), reference) for cache in found]
+            yield f"tuned, {budget:.0%} of the FLOPs", found[errors.index(min(errors))]
+    if kind == "transformer":
+        for count in (25,) if quick else COUNTS:
+            schedule = caches.segments(profiles[scopes[0]].cost, count)
+            yield f"programme, {count} of {STEPS}", Cache(scopes[0], schedule)
+
+
+def _ended(job: Job, cache: Cache) -> torch.Tensor:
+    with caches.attach(job.net, cache, times=job.grid(STEPS)):
+        return job.calibration()
+
+
+def _scopes(job: Job, kind: str, quick: bool) -> list[Any]:
+    if kind == "U-Net":
+        return [caches.branch(level) for level in range(1 if quick else 4)]
+    return [caches.span("transformer_blocks" if kind == "transformer" else "blocks")]
+
+
+def _published(job: Job, kind: str, quick: bool) -> Iterator[tuple[str, Any]]:
+    if kind == "U-Net":
+        yield f"DeepCache branch {BRANCH[0]}, every {BRANCH[1]}", caches.deepcache(BRANCH[0], every=BRANCH[1])
+        if quick:
+            return
+        yield "DeepCache branch 0, every 2", caches.deepcache(0, every=2)
+        yield "DeepCache branch 0, every 3", caches.deepcache(0, every=3)
+        yield "DeepCache, 10 rows around 5", caches.deepcache(0, schedule=caches.centred(STEPS, 10, center=5))
+        yield "Faster Diffusion", caches.faster_diffusion(STEPS)
         yield (
-            f"tuned, {count} of {STEPS}",
-            caches.pick(net, calibration.draw, profile, scope=scope, budget=count, times=grid),
+            "CacheQuant, branch 1, 20 of 50",
+            caches.cachequant(job.net, job.calibration, scope=caches.branch(1), count=20, times=job.grid(STEPS)),
         )
-        yield f"programme, {count} of {STEPS}, reuse", Cache(scope, caches.segments(profile.cost, count))
-    for interval in (2,) if quick else (2, 3, 5):
-        yield f"every {interval}, reuse", Cache(scope, Every(interval))
-        yield f"every {interval}, newton 1", caches.taylor(order=1, every=interval, scope=scope)
-    for threshold in (0.1,) if quick else (0.05, 0.1, 0.2):
-        yield f"first block, {threshold}", caches.first_block("blocks", threshold)
-        yield f"confidence-gated Taylor, {threshold / 2}", caches.cg_taylor("blocks", threshold / 2)
-    yield "Δ-DiT, 6 of 8 blocks, every 3", caches.delta_dit("blocks", cached=6, every=3, switch=STEPS // 2)
-    yield "TaylorSeer, feed-forward, every 3", caches.taylorseer(r"blocks\.\d+\.mlp", every=3)
+        return
+    blocks = "transformer_blocks" if kind == "transformer" else "blocks"
+    yield "every 3, newton 1", caches.taylor(order=1, every=3, scope=caches.span(blocks))
+    yield "first block, 0.1", caches.first_block(blocks, 0.1)
+    yield "confidence-gated Taylor, 0.05", caches.cg_taylor(blocks, 0.05)
+    if quick:
+        return
+    parts = r"\.\d+\.(attn1|ff)" if kind == "transformer" else r"\.\d+\.mlp"
+    depth = 10 if kind == "transformer" else 8
+    times = job.grid(STEPS)
+    yield "every 3, reuse", Cache(blocks, Every(3))
+    yield "Δ-DiT, 3 of 4 blocks, every 3", caches.delta_dit(blocks, cached=depth * 3 // 4, every=3, switch=STEPS // 2)
+    yield "TaylorSeer, every 3", caches.taylorseer(blocks + parts, every=3)
     yield "SADA, step-wise", caches.sada()
+    yield "ERTACache, 0.1, the plain grid", caches.ertacache(job.net, job.calibration, times=times, threshold=0.1)[0]
+    yield "BAC, 20 of 50", caches.bac(job.net, job.calibration, blocks + parts, count=20, times=times)
+    yield (
+        "ProfilingDiT, half the blocks, every 4",
+        caches.profiling_dit(job.net, job.calibration, blocks, cached=depth // 2, times=times),
+    )
 
 
-def _row(name: str, metric: str, value: float, peer: str, peer_value: float) -> dict[str, Any]:
-    tuned = name.startswith("tuned") and metric == "relative error"
+def _against_peers(
+    job: Job,
+    reference: torch.Tensor,
+    full: float,
+    flops: float,
+    tuned: list[tuple[float, float]],
+    quick: bool,
+    tell: Callable[[str], None],
+) -> Rows:
+    """Peers as they are, and the best of our tuned caches that takes no longer than each."""
+    for name, peer in peers(quick=quick).items():
+        tell(f"{job.name}: {name}")
+        with peer(job.net, lambda net: job.draw(net=net)) as net:
+            x, seconds, work = job.measured(net=net)
+        theirs = (seconds / full, error(x, reference))
+        yield from _rows(job, name, theirs, work / flops, reference)
+        fast = [wrong for share, wrong in tuned if share <= theirs[0]]
+        if fast and theirs[1] > 0:
+            target = (theirs[1], min(fast) <= theirs[1])
+            yield _row(job, f"tuned, no slower than {name}", "relative error", min(fast), name, theirs[1], target)
+
+
+def _references(job: Job, kind: str, known: dict[str, tuple[float, float]]) -> Rows:
+    wanted = {f"programme, {count} of {STEPS}": value for count, value in COUNTS.items() if kind == "transformer"}
+    if job.name == "U-Net":
+        wanted = {f"DeepCache branch {BRANCH[0]}, every {BRANCH[1]}": BRANCH_ERROR}
+    for name, value in wanted.items():
+        if name in known:
+            got = known[name][1]
+            yield _row(
+                job, name, "relative error, against an earlier measurement", got, "", value, (value, got <= value)
+            )
+
+
+def _share(job: Job, cache: Any, flops: float) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with caches.attach(job.net, cache, times=job.grid(STEPS)), FlopCounterMode(display=False) as counter:
+        job.draw()
+    return float(counter.get_total_flops()) / flops
+
+
+def _rows(job: Job, name: str, found: tuple[float, float], work: float, reference: torch.Tensor) -> Rows:
+    share, wrong = found
+    steps, least = job.at_equal_time(share, reference)
+    target = (least, wrong < least) if name.startswith("tuned") else (None, None)
+    yield _row(job, name, "relative error", wrong, f"{steps} steps, uncached", least, target)
+    yield _row(job, name, "CPU time", share, "uncached", 1.0, (None, None))
+    yield _row(job, name, "FLOPs", work, "uncached", 1.0, (None, None))
+
+
+def _row(
+    job: Job, name: str, metric: str, value: float, peer: str, peer_value: float | None, target: tuple[Any, Any]
+) -> dict[str, Any]:
     return {
-        "row": name,
+        "row": f"{job.name}: {name}",
         "metric": metric,
         "value": value,
         "peer": peer,
         "peer_value": peer_value,
-        "target": "below fewer steps" if tuned else "",
-        "ok": value < peer_value if tuned else None,
+        "target": target[0],
+        "ok": target[1],
         "steps": STEPS,
-        "nfe": 2 * STEPS,
+        "nfe": STEPS,
         "dtype": "float32",
-        "seed": 100,
+        "seed": job.seeds[0],
     }

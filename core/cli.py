@@ -22,6 +22,7 @@ BUILT_IN = {
     "predict": "write a trained model's output for a data set",
     "check": "list every mistake in a config before anything is built",
     "models": "list the models that ship, or show the card of one",
+    "cache": "tune a cache for a model: less work in the same number of steps",
     "bench": "run a benchmark: table, JSON and plots",
     "demo": "show what every package does, in one folder",
 }

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import sys
 import time
 import traceback
 from importlib import metadata
@@ -106,6 +107,48 @@ def models(arguments: list[str]) -> int:
     return 0
 
 
+def cache(arguments: list[str]) -> int:
+    """`fewstep cache tune MODEL`: search a schedule of what to leave out, and keep it beside the weights.
+
+    Parameters
+    ----------
+    arguments
+        ``["tune", MODEL, ...]``, see ``fewstep cache tune --help``.
+
+    Returns
+    -------
+    int
+        0; 1 if fewer steps of the same solver end nearer in the same time.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model, its kind cannot be cached, or the budget cannot be kept.
+    """
+    parser = argparse.ArgumentParser(prog="fewstep cache", description="Leave work out inside a net, by a schedule.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="tune MODEL")
+    tuning = actions.add_parser(
+        "tune",
+        help="search a schedule and write it beside the weights",
+        description="Measure on a few samples what may be left out at which step, search the best schedule within the "
+        "budget, write it, and say how it does on other noise against simply taking fewer steps.",
+    )
+    tuning.add_argument("model", help="a name that ships, a folder, or a hub id")
+    tuning.add_argument("--steps", type=int, default=50, help="of the runs to be cached (default: 50)")
+    tuning.add_argument("--budget", type=float, default=0.5, help="how much of a run may be spent (default: 0.5)")
+    tuning.add_argument(
+        "--unit",
+        choices=("time", "flops", "calls", "ms"),
+        default="flops",
+        help="of the budget: a share of time, FLOPs or computed steps, or milliseconds per run (default: flops)",
+    )
+    tuning.add_argument("--samples", type=int, default=4, help="drawn at once (default: 4)")
+    tuning.add_argument("--shape", help="of one sample where the model does not say, such as 3,32,32")
+    tuning.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: tuned-STEPS.cache.json beside them")
+    chosen = parser.parse_args(arguments)
+    return _tune_cache(chosen)
+
+
 def bench(arguments: list[str]) -> int:
     """`fewstep bench [NAME]`: run a benchmark, or list them.
 
@@ -186,6 +229,41 @@ def _job_parser(command: str) -> argparse.ArgumentParser:
 
 
 _EXAMPLE = "for example: experiment=core/toy trainer.max_steps=100 ckpt=last"
+
+
+def _tune_cache(chosen: argparse.Namespace) -> int:
+    from fewstep.core import hub
+    from fewstep.core.caches.job import tune_job, tuned_file
+    from fewstep.core.errors import UsageError
+
+    folder = hub.resolve(chosen.model)
+    kind = hub.read_config(folder)["kind"]
+    kinds = {point.name: point for point in metadata.entry_points(group="fewstep.cache_jobs")}
+    if kind not in kinds:
+        raise UsageError(
+            f"{chosen.model} is of kind {kind!r}, which has no caches: expected {', '.join(sorted(kinds))}"
+        )
+    if chosen.steps < 2 or chosen.samples < 1:
+        raise UsageError(f"expected --steps >= 2 and --samples >= 1, got {chosen.steps} and {chosen.samples}")
+    options: dict[str, Any] = {"samples": chosen.samples}
+    if chosen.shape:
+        options["shape"] = [int(part) for part in chosen.shape.split(",")]
+    job, file = kinds[kind].load()(folder, **options), chosen.output or tuned_file(folder, chosen.steps)
+    budget = int(chosen.budget) if chosen.unit == "calls" and chosen.budget >= 1 else chosen.budget
+    found = tune_job(job, steps=chosen.steps, budget=budget, unit=chosen.unit, file=file, tell=_say)
+    rows = len(found.cache.policy.refresh)
+    print(f"{file}: {found.cache.places.describe()}, computed at {rows} of {chosen.steps} steps")
+    print(
+        f"on other noise: error {found.error:.4f} in {found.cost:.2f} of the time; "
+        f"{found.fewer} steps without a cache: {found.fewer_error:.4f}"
+    )
+    if not found.pays:
+        _say("fewer steps end nearer in the same time: do not use this cache")
+    return 0 if found.pays else 1
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def _run(command: str, arguments: list[str]) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from fewstep.core import checkpoint, hub, parameterize, rng, solvers, times
+from fewstep.core import caches, checkpoint, hub, parameterize, rng, solvers, times
 from fewstep.core.build import build
+from fewstep.core.caches.job import Job, tuned
 from fewstep.core.distill.consistency import bounded
 from fewstep.core.distill.informed import Informed, Told, telling
 from fewstep.core.distill.refiner import Refined
@@ -54,6 +56,8 @@ class Pretrained:
         How it is sampled; default DDIM.
     table
         The table of its steps, if one lies beside the weights; it takes the place of `times` and `solver`.
+    folder
+        Where it was read from.
     """
 
     net: nn.Module
@@ -66,6 +70,7 @@ class Pretrained:
     times: tuple[float, ...] | None = None
     solver: Any = None
     table: solvers.Tableau | None = None
+    folder: Path | None = None
 
     @classmethod
     def load(cls, name: str | Path, *, device: str | torch.device = "cpu") -> Pretrained:
@@ -94,7 +99,7 @@ class Pretrained:
         found = inside if not (Path(name) / hub.CONFIG).is_file() and (inside / hub.CONFIG).is_file() else str(name)
         folder = hub.resolve(found, kind=KIND)
         net, config = checkpoint.load(folder, kind=KIND, device=device)
-        return cls.of(net, config, name=str(name), table=folder / TABLE)
+        return replace(cls.of(net, config, name=str(name), table=folder / TABLE), folder=folder)
 
     @classmethod
     def of(
@@ -204,6 +209,7 @@ class Pretrained:
         steps: int | None = None,
         generator: Seed = None,
         guidance_scale: float | None = None,
+        cache: str | Sequence[caches.Cache] | None = None,
     ) -> SampleResult:
         """Draw as the model was made to be sampled, by default in as many steps as it was made for.
 
@@ -215,10 +221,19 @@ class Pretrained:
             Number of steps.
         guidance_scale
             See `denoise`.
+        cache
+            ``"tuned"``: what `fewstep cache tune` left beside the weights for as many steps; or caches for this grid.
 
         Returns
         -------
         SampleResult
+
+        Raises
+        ------
+        UsageError
+            If the tuned cache belongs to another net or grid, or the model has no folder.
+        FileNotFoundError
+            If there is no tuned cache for so many steps.
         """
         table = self.table if steps in (None, self.steps) else None
         grid = self.grid(steps)
@@ -226,10 +241,20 @@ class Pretrained:
         latent = _latents(self.told, generator, batch)
         denoise = self.denoise(y=y, cond=cond, grid=grid, guidance_scale=guidance_scale, latent=latent)
         device = next((value.device for value in self.net.parameters()), None)
-        return sample(
-            denoise, self.path, times=None if table else grid, solver=table or self.solver or solvers.ddim(),
-            shape=shape, y=y, generator=generator, device=device,
-        )  # fmt: skip
+        with self._cached(cache, grid):
+            return sample(
+                denoise, self.path, times=None if table else grid, solver=table or self.solver or solvers.ddim(),
+                shape=shape, y=y, generator=generator, device=device,
+            )  # fmt: skip
+
+    def _cached(self, cache: str | Sequence[caches.Cache] | None, grid: Tensor) -> AbstractContextManager[Any]:
+        if cache is None:
+            return nullcontext()
+        if isinstance(cache, str):
+            if cache != "tuned" or self.folder is None:
+                raise UsageError(f'expected cache="tuned" of a model with a folder, or caches, got {cache!r}')
+            cache = tuned(self.folder, self.net, grid)
+        return caches.attach(self.net, *cache, times=grid)
 
     def _require_learnt(self, w: float | None) -> None:
         if w is None:
@@ -242,6 +267,52 @@ class Pretrained:
             )
         if not learnt[0] <= w <= learnt[1]:
             raise UsageError(f"guidance_scale={w}: this student learnt weights from {learnt[0]} to {learnt[1]}")
+
+
+def cache_job(folder: Path, *, samples: int = 4, shape: Sequence[int] | None = None) -> Job:
+    """How `fewstep cache tune` draws from a model of kind ``diffusion`` that is told nothing.
+
+    Parameters
+    ----------
+    folder
+        Of the model.
+    samples
+        Drawn at once.
+    shape
+        Of one sample; default: ``shape`` of its config.
+
+    Returns
+    -------
+    Job
+        With a U-Net's branches, the list of blocks of a transformer, or else the whole net as scopes.
+
+    Raises
+    ------
+    UsageError
+        If no shape is known, or the model has a table of its own (it is a student already).
+    """
+    made = Pretrained.load(folder)
+    size = shape or made.config.get("shape")
+    if not size:
+        raise UsageError(f"{folder}: its config names no shape: give --shape, such as 3,32,32")
+    if made.table is not None:
+        raise UsageError(f"{folder} samples by a table of its own in {made.steps} steps: cache its teacher instead")
+
+    def draw(steps: int, seed: int) -> Tensor:
+        return made.sample(shape=(samples, *size), steps=steps, generator=seed).x
+
+    return Job(made.net, draw, made.grid, _scopes(made.net))
+
+
+def _scopes(net: nn.Module) -> list[Any]:
+    try:
+        branches = min(len(caches.layers(net).up) - 1, 4)
+        return [caches.branch(level) for level in range(branches)]
+    except UsageError:
+        lists = [
+            name for name, part in net.named_modules() if isinstance(part, nn.ModuleList) and name.endswith("blocks")
+        ]
+        return [caches.span(lists[0])] if len(lists) == 1 else [caches.whole()]
 
 
 def _latents(told: Told | None, seed: Seed, n: int) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+
 from torch import Tensor
 
 from fewstep.audio.models.condition import Condition
 from fewstep.audio.models.prodiff import ProDiff
-from fewstep.core import parameterize, sample, solvers, times
+from fewstep.core import caches, parameterize, sample, solvers, times
 from fewstep.core.paths import AffinePath
 from fewstep.core.sample import StepInfo, StopSampling
 
@@ -21,6 +24,7 @@ def generate(
     shift: float = 1.0,
     stochastic: bool = False,
     stop: int | None = None,
+    cache: Sequence[caches.Cache] = (),
 ) -> tuple[Tensor, int]:
     """Standardised mel [B, n_mels, T] for a condition, and the number of network calls.
 
@@ -38,21 +42,30 @@ def generate(
         DDPM's posterior steps (the paper's teacher) instead of deterministic DDIM steps.
     stop : int, optional
         Leave after this many network calls with the estimate of x0 at that point.
+    cache : sequence of Cache
+        Of the denoiser, for this grid (`fewstep.core.caches`); skipped rows are no network calls.
     """
 
     def leave(info: StepInfo) -> None:
         if info.i + 1 == stop:
             raise StopSampling(info.denoised)
 
-    out = sample(
-        parameterize.x0(net, path, cond=net.prepare(cond)),
-        path,
-        times=times.shift(times.uniform(path, steps), shift),
-        solver=solvers.ddpm() if stochastic else solvers.ddim(),
-        shape=(len(cond.frames), net.mel.n_mels, cond.frames.shape[-1]),
-        device=cond.frames.device,
-        dtype=cond.frames.dtype,
-        generator=seed,
-        callback=leave,
-    )
+    at = grid(path, steps, shift)
+    with caches.attach(net.denoiser, *cache, times=at) if cache else nullcontext():
+        out = sample(
+            parameterize.x0(net, path, cond=net.prepare(cond)),
+            path,
+            times=at,
+            solver=solvers.ddpm() if stochastic else solvers.ddim(),
+            shape=(len(cond.frames), net.mel.n_mels, cond.frames.shape[-1]),
+            device=cond.frames.device,
+            dtype=cond.frames.dtype,
+            generator=seed,
+            callback=leave,
+        )
     return out.x * cond.mask, out.nfe
+
+
+def grid(path: AffinePath, steps: int, shift: float = 1.0) -> Tensor:
+    """Times of `generate`, decreasing, [steps + 1]."""
+    return times.shift(times.uniform(path, steps), shift)

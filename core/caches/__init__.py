@@ -6,7 +6,7 @@ from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.calibrated import bac, cachequant, ertacache, profiling_dit, rectified
 from fewstep.core.caches.compiled import compiled
 from fewstep.core.caches.correction import Affine, Scale, affine, rescaled
-from fewstep.core.caches.default import pick, tune
+from fewstep.core.caches.default import pick, rows_within, tune
 from fewstep.core.caches.evolve import ecad
 from fewstep.core.caches.gate import Gate, Stability
 from fewstep.core.caches.policy import Every, Schedule, Window
@@ -31,7 +31,7 @@ from fewstep.core.caches.scope import Split, deltas, outputs, span, unet_branch,
 from fewstep.core.caches.search import segments, total, united, walk, weighted
 from fewstep.core.caches.store import load, save
 from fewstep.core.caches.tokens import TokenCache
-from fewstep.core.caches.unets import branch, encoder
+from fewstep.core.caches.unets import branch, encoder, layers
 
 __all__ = [
     "attach",
@@ -44,6 +44,7 @@ __all__ = [
     "whole",
     "branch",
     "encoder",
+    "layers",
     "unet_branch",
     "Split",
     "compiled",
@@ -84,6 +85,7 @@ __all__ = [
     "Profile",
     "tune",
     "pick",
+    "rows_within",
     "weighted",
     "segments",
     "total",

@@ -69,7 +69,7 @@ class Attached:
         self.sites = [cache.places.resolve(net) for cache in caches]
         self._tallies: list[Tally] = []
         self.listen: Callable[[Any, int, Parts], None] | None = None
-        self._verified = False
+        self._verified, self._branches = False, 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The net's answer."""
@@ -92,6 +92,16 @@ class Attached:
         if not self._tallies:
             raise UsageError("no run yet: sample inside the block, with gradients off")
         return self._tallies[-1].report()
+
+    @property
+    def runs(self) -> int:
+        """How many there were, and are."""
+        return len(self._tallies)
+
+    @property
+    def branches(self) -> int:
+        """Calls of the net in each row of the last run."""
+        return self._branches
 
     def _install(self, undo: ExitStack) -> None:
         for index, (cache, sites) in enumerate(zip(self.caches, self.sites, strict=True)):
@@ -170,7 +180,7 @@ class Attached:
 
     def _begun(self, memory: Memory, row: int, x: Tensor) -> list[Live]:
         memory.branch = memory.branch + 1 if memory.row == row else 0
-        memory.row = row
+        memory.row, self._branches = row, memory.branch + 1
         rows = None if self.times is None else len(self.times) - 1
         if rows is not None and row >= rows:
             raise UsageError(f"attached with times for {rows} rows, the run has more: pass times= of this run's rows")

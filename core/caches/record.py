@@ -33,7 +33,7 @@ class Recording:
     seconds
         Share of the net's time that the sites took together; None where it was not measured.
     tracks
-        (site, guidance branch, visit) -> features; the branch tells stages apart too.
+        (site, guidance branch, visit) -> features; the branch tells runs and stages apart too.
     times
         Coordinate of each row, [rows].
     """
@@ -95,7 +95,7 @@ def record(net: nn.Module, run: Callable[[], Tensor], *, scope: Any, times: Any 
 
     def listen(key: Any, row: int, value: Parts) -> None:
         (_, branch, stage), (number, visit) = key
-        features.setdefault((number, (branch, stage), visit), {})[row] = value
+        features.setdefault((number, (attached.runs, branch, stage), visit), {})[row] = value
 
     with attach(net, Cache(scope, Every(1)), times=times) as attached:
         attached.listen = listen
