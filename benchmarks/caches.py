@@ -81,6 +81,8 @@ def judged(job: Job, kind: str, *, quick: bool, tell: Callable[[str], None]) -> 
             yield _row(job, name, "time saved / FLOPs saved", saved, "", None, (SAVED, saved >= SAVED))
     for name, cache in _published(job, kind, quick):
         yield from tried(name, cache)
+    if kind == "tokens":
+        yield from _of_tokens(job, reference, full, flops, tell)
     if kind == "transformer":
         yield from _against_peers(job, reference, full, flops, tuned, quick, tell)
     yield from _references(job, kind, known)
@@ -153,15 +155,21 @@ def _published(job: Job, kind: str, quick: bool) -> Iterator[tuple[str, Any]]:
             caches.cachequant(job.net, job.calibration, scope=caches.branch(1), count=20, times=job.grid(STEPS)),
         )
         return
-    blocks = "transformer_blocks" if kind == "transformer" else "blocks"
+    times = job.grid(STEPS)
+    if kind == "tokens":
+        found = caches.ecad(job.net, job.calibration, r"blocks\.\d+", times=times, population=12, generations=8)
+        yield (
+            "ECAD, cheapest within half of the calls",
+            min(found, key=lambda each: (each.cost > 0.5, each.error)).caches,
+        )
+        return
+    blocks = "transformer_blocks"
     yield "every 3, newton 1", caches.taylor(order=1, every=3, scope=caches.span(blocks))
     yield "first block, 0.1", caches.first_block(blocks, 0.1)
     yield "confidence-gated Taylor, 0.05", caches.cg_taylor(blocks, 0.05)
     if quick:
         return
-    parts = r"\.\d+\.(attn1|ff)" if kind == "transformer" else r"\.\d+\.mlp"
-    depth = 10 if kind == "transformer" else 8
-    times = job.grid(STEPS)
+    parts, depth = r"\.\d+\.(attn1|ff)", 10
     yield "every 3, reuse", Cache(blocks, Every(3))
     yield "Δ-DiT, 3 of 4 blocks, every 3", caches.delta_dit(blocks, cached=depth * 3 // 4, every=3, switch=STEPS // 2)
     yield "TaylorSeer, every 3", caches.taylorseer(blocks + parts, every=3)
@@ -172,6 +180,15 @@ def _published(job: Job, kind: str, quick: bool) -> Iterator[tuple[str, Any]]:
         "ProfilingDiT, half the blocks, every 4",
         caches.profiling_dit(job.net, job.calibration, blocks, cached=depth // 2, times=times),
     )
+
+
+def _of_tokens(job: Job, reference: torch.Tensor, full: float, flops: float, tell: Callable[[str], None]) -> Rows:
+    """Half of the tokens in most rows; no cache is attached, the net itself leaves them out."""
+    for name, urgency in {"RAS, half of the tokens": "region", "SADA token-wise, half": "stability"}.items():
+        tell(f"{job.name}: {name}")
+        net = caches.TokenCache(job.net, ratio=0.5, urgency=urgency, dense=range(0, STEPS, 10))  # type: ignore[arg-type]
+        x, seconds, work = job.measured(net=net)
+        yield from _rows(job, name, (seconds / full, error(x, reference)), work / flops, reference)
 
 
 def _against_peers(

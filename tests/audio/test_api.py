@@ -126,3 +126,20 @@ def test_unknown_front_end(tts):
 def test_no_other_name():
     with pytest.raises(AttributeError, match="Nothing"):
         fewstep.audio.Nothing  # noqa: B018
+
+
+def test_a_tuned_cache_is_used_for_its_steps(voice_folder, tmp_path):
+    import shutil
+
+    from fewstep.core import cli
+
+    folder = shutil.copytree(voice_folder / "voice", tmp_path / "voice")
+    assert cli.main(["cache", "tune", str(folder), "--steps", "6", "--unit", "calls", "--budget", "3"]) in (0, 1)
+    assert (folder / "tuned-6.cache.json").is_file()
+    plain, cached = (TextToSpeech.load(folder, cache=cache)("Hello there.", steps=6) for cache in (None, "tuned"))
+    assert (plain.nfe, cached.nfe) == (6, 3)
+    assert plain.wav.shape == cached.wav.shape
+    with pytest.raises(FileNotFoundError, match=r"tuned-5\.cache\.json does not exist"):
+        TextToSpeech.load(folder, cache="tuned")("Hello there.", steps=5)
+    with pytest.raises(ValueError, match='expected cache="tuned" or none'):
+        TextToSpeech.load(folder, cache="best")
