@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from fewstep.restoration.degrade.imresize import imresize
 
-ROUNDS = 4
+ROUNDS = 3
 """Of back-projection."""
 
 

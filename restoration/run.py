@@ -233,13 +233,24 @@ def _sample(
     return sample(
         lambda x, t: meter.call(forward, x, t, lq, mask, told),
         model.path,
-        times=times.uniform(model.path, how.steps),
+        times=grid(model, how.steps),
         solver=solver,
         x=noise.prior(model.path, start),
         y=start,
         noise=noise,
         generator=0,
     ).x
+
+
+def grid(model: Restoration, steps: int) -> Tensor:
+    """Times of a chain, float64 [steps + 1], falling to 0.
+
+    ResShift's last step starts from its smallest trained noise, however many steps there are; others have even steps.
+    """
+    path = model.path
+    if not path.key.startswith("resshift") or steps == 1:
+        return times.uniform(path, steps)
+    return torch.cat([times.uniform(path, steps - 1, end=path.t_min), torch.zeros(1, dtype=torch.float64)])
 
 
 def _agreeing(model: Restoration, x: Tensor, lq: Tensor, how: How) -> Tensor:

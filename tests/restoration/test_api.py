@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fewstep.core import paths
 from fewstep.core.errors import UsageError
 from fewstep.restoration import Restorer, run
 from fewstep.restoration.degrade.imresize import imresize
@@ -308,6 +309,17 @@ def test_a_tile_below_zero_and_a_regressor_that_is_asked_for_samples():
     model = replace(Restoration.debug(), method="regression")
     with pytest.raises(UsageError, match="knows the mean only"):
         Restorer(model)(picture(), steps=2)
+
+
+def test_the_grid_is_the_trained_one_and_ends_at_its_smallest_noise():
+    model = Restoration.debug()
+    assert run.grid(model, 4).tolist() == pytest.approx([1, 0.75, 0.5, 0.25, 0])
+    assert run.grid(model, 2).tolist() == pytest.approx([1, 0.25, 0])
+    assert run.grid(model, 1).tolist() == [1, 0]
+    assert run.grid(model, 15)[-2:].tolist() == pytest.approx([0.25, 0])
+    from dataclasses import replace
+
+    assert run.grid(replace(model, path=paths.ir_sde()), 4).tolist() == pytest.approx([1, 0.75, 0.5, 0.25, 0])
 
 
 def test_padding():
