@@ -57,7 +57,7 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Progress = 
     table += deblur(part.shaken(data, count), part.restorer("deblur"), say=say)
     for kind in ("thin", "random", "box"):
         table += inpaint(part.holed(data, count, kind), kind, part.restorer("inpaint"), say=say)
-    if sr is not None:
+    if sr is not None and sr.model.method != "regression":
         pairs = part.enlargements(data, "Set5")
         table += mr_sampler(pairs[: 2 if quick else None], sr, say=say)
         table += tiling(pairs[0], sr)
@@ -96,6 +96,7 @@ def enlarge(name: str, pairs: list[Pair], sr: Restorer | None, *, quick: bool, s
     methods: dict[str, tuple[Method, int]] = {"bicubic": (lambda pair: part.bicubic(pair.bad), 0)}
     if sr is not None:
         methods["mean"] = (lambda pair: sr(pair.bad), 1)
+    if sr is not None and sr.model.method != "regression":
         for steps in (4,) if quick else (15, 4):
             methods[f"sample, {steps} steps"] = (lambda pair, steps=steps: sr(pair.bad, steps=steps), steps)
         label = "sample, 1 step (student)" if sr.model.has_student else "sample, 1 step"
@@ -184,7 +185,8 @@ def denoise(pairs: list[Pair], sigma: int, model: Restorer | None, *, say: Calla
     }
     if model is not None:
         methods["mean"] = (lambda pair: _rounded(model(pair.bad / 255)), 1)
-        methods["sample, 4 steps"] = (lambda pair: _rounded(model(pair.bad / 255, steps=4)), 4)
+        if model.model.method != "regression":
+            methods["sample, 4 steps"] = (lambda pair: _rounded(model(pair.bad / 255, steps=4)), 4)
     table, psnr = _simple(f"denoise {sigma}", pairs, methods, lambda x, p: metrics.psnr(x, p.good, data_range=255), say)
     if "mean" in psnr:
         best = max(("NLM of scikit-image, told sigma", "wavelet of scikit-image, told sigma"), key=lambda n: psnr[n])
@@ -206,7 +208,8 @@ def deblur(pairs: list[Pair], model: Restorer | None, *, say: Callable) -> list[
     }
     if model is not None:
         methods["mean"] = (lambda pair: model(pair.bad), 1)
-        methods["sample, 4 steps"] = (lambda pair: model(pair.bad, steps=4), 4)
+        if model.model.method != "regression":
+            methods["sample, 4 steps"] = (lambda pair: model(pair.bad, steps=4), 4)
     table, psnr = _simple("motion deblur", pairs, methods, lambda x, p: part.inside(x, p.good), say)
     return table + _above("motion deblur", psnr, "Wiener, true kernel, best-tuned")
 
@@ -218,7 +221,8 @@ def inpaint(pairs: list[Pair], kind: str, model: Restorer | None, *, say: Callab
         methods["Telea of OpenCV"] = (part.telea, 0)  # type: ignore[dict-item]
     if model is not None:
         methods["mean"] = (lambda pair: model(pair.bad, mask=pair.hole), 1)
-        methods["sample, 4 steps"] = (lambda pair: model(pair.bad, mask=pair.hole, steps=4), 4)
+        if model.model.method != "regression":
+            methods["sample, 4 steps"] = (lambda pair: model(pair.bad, mask=pair.hole, steps=4), 4)
     table, psnr = _simple(f"inpaint {kind}", pairs, methods, part.in_hole, say)
     return table + (_above(f"inpaint {kind}", psnr, "Telea of OpenCV") if kind != "box" else [])
 
@@ -323,7 +327,8 @@ def memory(*, say: Callable) -> list[dict]:
         ("denoise", (3000, 4000), "denoise 4000 x 3000: sample, 2 steps", "steps=2", 2),
         ("sr-x4", (750, 1000), "x4 to 4000 x 3000: sample, 2 steps", "steps=2", 2),
     ):
-        if part.restorer(model) is not None:
+        found = part.restorer(model)
+        if found is not None and (nfe == 1 or found.model.method != "regression"):
             say(f"memory: {label}")
             used = part.peak_memory(model, size, options)
             table.append(_row(label, "peak memory, GB", used, steps=nfe, nfe=nfe, target=3.0, ok=used <= 3))
