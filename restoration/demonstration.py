@@ -18,14 +18,15 @@ from fewstep.restoration.degrade.recipe import degrade
 from fewstep.restoration.picture import Picture, write
 from fewstep.restoration.report import shown_of, write_report
 
-MODEL, SIZE, SCALE, STEPS = "sr-x4", 256, 4, 4
+MODEL, SCALE, STEPS = "sr-x4", 4, 4
+SIZE, TOP, LEFT = 256, 60, 120
 
 
 def photograph() -> np.ndarray:
-    """The face of scikit-image's astronaut (NASA, public domain), uint8 [256, 256, 3]."""
+    """A part of scikit-image's camera man (CC0), which no model that ships was trained on, uint8 [256, 256, 1]."""
     from skimage import data
 
-    return np.ascontiguousarray(data.astronaut()[:SIZE, 96 : 96 + SIZE])
+    return np.ascontiguousarray(data.camera()[TOP : TOP + SIZE, LEFT : LEFT + SIZE, None])
 
 
 def demonstrate(out: Path) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def demonstrate(out: Path) -> dict[str, Any]:
     row = np.concatenate([*made.values(), original], axis=1)
     write(out / "picture.png", Picture(row))
     name = list(made)[-1]
-    write_report(out / "picture.html", [shown_of(name, Picture(small), Picture(made[name]), "astronaut, NASA")])
+    write_report(out / "picture.html", [shown_of(name, Picture(small), Picture(made[name]), "camera man, CC0")])
     return told
 
 
