@@ -23,7 +23,7 @@ from fewstep.core.pretrained import Pretrained
 from fewstep.mri.methods import METHODS, Conditional, Diffusion, L1Wavelet, Method, Regression, Result, ZeroFilled
 from fewstep.mri.methods.classical import CgSense
 from fewstep.mri.methods.joint import refined
-from fewstep.mri.physics import estimate_maps, noise_std
+from fewstep.mri.physics import compress, estimate_maps, noise_std
 from fewstep.mri.problem import Problem
 from fewstep.mri.scan import Scan
 
@@ -80,6 +80,8 @@ class Reconstructor:
         Compute CG-SENSE and L1-wavelet too.
     adapt
         Where coil maps come from few calibration lines, refine them once by an image, and take the noise to be larger.
+    virtual_coils
+        Combine more coils than that into so many before maps are estimated; the time falls with them. None: keep all.
     """
 
     method: Method
@@ -87,6 +89,7 @@ class Reconstructor:
     model: Mapping[str, str]
     compare: bool = True
     adapt: bool = True
+    virtual_coils: int | None = None
 
     @classmethod
     def load(
@@ -95,6 +98,7 @@ class Reconstructor:
         *,
         method: str = "dds",
         compare: bool = True,
+        virtual_coils: int | None = None,
         device: str | torch.device = "cpu",
         **options: Any,
     ) -> Reconstructor:
@@ -108,6 +112,8 @@ class Reconstructor:
             A key of `fewstep.mri.methods.METHODS`.
         compare
             Compute CG-SENSE and L1-wavelet too.
+        virtual_coils
+            See above.
         device
             Where the net runs.
         options
@@ -122,6 +128,8 @@ class Reconstructor:
         UsageError
             If there is no such method, option or model.
         """
+        if virtual_coils is not None and virtual_coils < 1:
+            raise UsageError(f"expected at least one virtual coil, got {virtual_coils}")
         if method not in METHODS:
             raise UsageError(f"no such method{did_you_mean(method, METHODS)} (one of {', '.join(METHODS)}): {method!r}")
         kind = METHODS[method]
@@ -133,7 +141,8 @@ class Reconstructor:
                     f"(it has {', '.join(known) or 'none'})"
                 )
         needed, told = _model(kind, model, device)
-        return cls(kind(**needed, **options), method, told, compare, adapt="inflate" not in options)
+        adapt = "inflate" not in options
+        return cls(kind(**needed, **options), method, told, compare, adapt, virtual_coils)
 
     def __call__(
         self,
@@ -168,7 +177,9 @@ class Reconstructor:
         UsageError
             If the data are no such thing, hold no signal, or have no calibration lines to estimate coil maps from.
         """
-        problem, told, lines = prepare(scan, mask=mask, coil_maps=coil_maps, noise=noise)
+        problem, told, lines = prepare(
+            scan, mask=mask, coil_maps=coil_maps, noise=noise, virtual_coils=self.virtual_coils
+        )
         method, warnings = self.method, list(told.pop("warnings"))
         if self.adapt and lines is not None and lines < FEW_LINES and isinstance(method, Diffusion):
             method = replace(method, inflate=INFLATED)
@@ -219,6 +230,7 @@ def prepare(
     mask: Tensor | None = None,
     coil_maps: Tensor | None = None,
     noise: float | None = None,
+    virtual_coils: int | None = None,
 ) -> tuple[Problem, dict[str, Any], int | None]:
     """Make a problem of a scan or of k-space: coil maps and noise level are estimated where they are not known.
 
@@ -226,6 +238,8 @@ def prepare(
     ----------
     scan, mask, coil_maps, noise
         As for `Reconstructor`.
+    virtual_coils
+        Combine into so many coils, unless their maps are known.
 
     Returns
     -------
@@ -256,11 +270,17 @@ def prepare(
     kspace = torch.where(mask.unsqueeze(-3), kspace, 0) if mask.ndim > 2 else torch.where(mask, kspace, 0)
     told: dict[str, Any] = {"coil_maps": {"method": "given"}}
     lines = None
+    compressed: dict[str, Any] = {}
+    if coil_maps is None and virtual_coils is not None and virtual_coils < kspace.shape[1]:
+        given = kspace.shape[1]
+        kspace, kept = compress(kspace, virtual_coils)
+        compressed = {"coils": given, "virtual_coils": virtual_coils, "energy_kept": round(kept, 6)}
     if coil_maps is None:
         found = estimate_maps(kspace, mask)
         coil_maps, lines = found.maps, found.lines if found.method != "single coil" else None
         told = {"coil_maps": {"method": found.method, "acs": list(found.acs), "support": round(found.support, 4)}}
         told["coil_maps"] |= {"kernel": list(found.kernel)} if found.kernel else {}
+        told["coil_maps"] |= compressed
         warnings += found.warnings
     noise = noise_std(kspace, mask) if noise is None else noise
     return Problem(kspace, mask, coil_maps, noise), {**told, "warnings": warnings}, lines

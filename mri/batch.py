@@ -52,6 +52,8 @@ class Settings:
         Compute CG-SENSE and L1-wavelet too.
     device
         Of the net.
+    virtual_coils
+        As `Reconstructor.load` takes it.
     """
 
     out: Path
@@ -65,6 +67,7 @@ class Settings:
     report: bool = True
     compare: bool = True
     device: str = "cpu"
+    virtual_coils: int | None = None
 
     def key(self, job: Job, model: Mapping[str, str]) -> str:
         """Of a job under these settings with a model of this name and hash, hex."""

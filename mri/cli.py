@@ -94,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accel", type=float, metavar="R", help="qa: acceleration of the simulated scan")
     parser.add_argument("--mask", default="equispaced_fraction", help="qa: kind of its mask (default: %(default)s)")
     parser.add_argument("--coils", type=int, default=1, help="qa: simulated coils (default: 1)")
+    parser.add_argument("--virtual-coils", type=int, metavar="N",
+                        help="combine more coils than N into N, which is faster (default: keep all)")  # fmt: skip
     parser.add_argument("--band", type=int, nargs=2, metavar=("ROWS", "COLUMNS"),
                         help="restore: acquired part of k-space, for files that do not say")  # fmt: skip
     parser.add_argument("--enlarge", type=int, default=1, metavar="N", help="restore: N times as many rows and columns")
@@ -117,8 +119,8 @@ def _settings(args: argparse.Namespace) -> Any:
     formats = tuple(part.strip() for part in args.format.split(",") if part.strip())
     if not formats or set(formats) - set(FORMATS):
         raise ValueError(f"--format is some of {','.join(FORMATS)}, got {args.format!r}")
-    for name in ("steps", "samples", "threads", "coils"):
-        value = getattr(args, name)
+    for name in ("steps", "samples", "threads", "coils", "virtual-coils"):
+        value = getattr(args, name.replace("-", "_"))
         if value is not None and value < 1:
             raise ValueError(f"--{name} is at least 1, got {value}")
     if args.mode == "qa" and (args.accel is None or args.accel <= 1):
@@ -154,6 +156,7 @@ def _settings(args: argparse.Namespace) -> Any:
         report=args.report,
         compare=args.compare,
         device=args.device,
+        virtual_coils=args.virtual_coils,
     )
 
 
@@ -171,8 +174,9 @@ def _reconstructor(settings: Any, args: argparse.Namespace) -> Any:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {settings.device} cannot be used here ({str(error).splitlines()[0]})") from error
     return Reconstructor.load(
-        settings.model, method=settings.method, compare=settings.compare, device=device, **settings.method_options
-    )
+        settings.model, method=settings.method, compare=settings.compare, virtual_coils=settings.virtual_coils,
+        device=device, **settings.method_options,
+    )  # fmt: skip
 
 
 def _require_writable(folder: Path) -> None:

@@ -139,12 +139,27 @@ def test_given_maps_are_taken(measured):
     assert prepare(problem)[0] is problem
 
 
+def test_virtual_coils_say_nearly_what_all_coils_say(measured):
+    kspace, mask, images = measured
+    many = torch.cat([kspace, 0.5j * kspace], 1)  # twelve coils that hold what six hold
+    load = Reconstructor.load
+    whole, few = (load(method="cg-sense", virtual_coils=n)(many, mask=mask, noise=0.01) for n in (None, 6))
+    assert metrics.psnr(few.image, images) > metrics.psnr(whole.image, images) - 0.5
+    told = few.report["coil_maps"]
+    assert (told["coils"], told["virtual_coils"]) == (12, 6)
+    assert told["energy_kept"] == pytest.approx(1.0, abs=1e-5)
+    assert "virtual_coils" not in load(method="cg-sense", virtual_coils=12)(many, mask=mask).report["coil_maps"]
+    maps = birdcage(6, (64, 48)).expand(2, -1, -1, -1)
+    assert prepare(kspace, mask=mask, coil_maps=maps, virtual_coils=2)[0].kspace.shape[1] == 6, "known maps are kept"
+
+
 @pytest.mark.parametrize(
     "call, says",
     [
         (lambda m: Reconstructor.load(method="ddss"), "no such method.*dds"),
         (lambda m: Reconstructor.load(method="dds", stepss=3), "method dds has no option 'stepss'.*steps"),
         (lambda m: Reconstructor.load("mri-prior", method="tv"), "uses no model"),
+        (lambda m: Reconstructor.load(method="tv", virtual_coils=0), "at least one virtual coil, got 0"),
         (lambda m: Reconstructor.load(method="regression"), "regression needs a model"),
         (lambda m: Reconstructor.load(m["prior"], method="conditional"), "expected a conditional net"),
         (lambda m: Reconstructor.load(m["conditional"], method="dds"), "expected a prior without a condition"),
