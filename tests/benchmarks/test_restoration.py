@@ -64,8 +64,8 @@ def test_verdicts():
     }
     rows = values(restoration._verdicts("Set5", found, 15))
     assert rows["x4 Set5: mean", "PSNR-Y dB above bicubic"]["ok"] is True
-    assert rows["x4 Set5: mean", "LR consistency dB, worst picture"]["ok"] is True
-    assert rows["x4 Set5: sample, 4 steps", "LR consistency dB, worst picture"]["ok"] is False
+    assert rows["x4 Set5: mean", "LR consistency dB, to be reached"]["ok"] is True
+    assert rows["x4 Set5: sample, 4 steps", "LR consistency dB, to be reached"]["ok"] is False
     assert rows["x4 Set5: sample, 4 steps", "PSNR-Y dB below 15 steps"]["ok"] is False
     assert rows["x4 Set5: sample, 4 steps", "NIQE, % from 15 steps"]["ok"] is True
     assert rows["x4 Set5: sample, 4 steps", "HF energy ratio, distance to 1, below the mean's"]["ok"] is True
