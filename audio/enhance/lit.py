@@ -52,6 +52,9 @@ class EnhanceModule(lightning.LightningModule):
         Share of the magnitudes in `spectral_error`.
     end_share
         Share of the pairs whose time is the path's end, where few steps look most.
+    on_policy
+        Share of the other pairs whose state comes from the net's own one or two deterministic steps from the path's
+        end, instead of from the clean spectrum: what few steps meet. For ``"x0"``.
     learning_rate, warmup, total_steps
         AdamW's, with a linear rise and a cosine fall.
     task, level
@@ -78,6 +81,7 @@ class EnhanceModule(lightning.LightningModule):
         through: bool = False,
         magnitude: float = 0.5,
         end_share: float = 0.25,
+        on_policy: float = 0.0,
         learning_rate: float = 1e-3,
         warmup: int = 200,
         total_steps: int = 4000,
@@ -91,10 +95,14 @@ class EnhanceModule(lightning.LightningModule):
         super().__init__()
         if parameterization not in parameterize.KINDS:
             raise UsageError(f"parameterization {parameterization!r}: expected one of {', '.join(parameterize.KINDS)}")
-        if not 0 <= end_share <= 1 or not 0 <= magnitude <= 1:
-            raise UsageError(f"end_share and magnitude are shares in [0, 1], got {end_share} and {magnitude}")
+        shares = {"end_share": end_share, "on_policy": on_policy, "magnitude": magnitude}
+        if not all(0 <= share <= 1 for share in shares.values()):
+            raise UsageError(f"these are shares in [0, 1], got {shares}")
+        if on_policy and parameterization != "x0":
+            raise UsageError(f"on_policy is for a net that says x0, this one says {parameterization}")
         self.model, self.path, self.parameterization = model, path, parameterization
         self.weights, self.through, self.magnitude = (predictive_weight, diffusion_weight), through, magnitude
+        self.on_policy = on_policy
         self.end_share, self.learning_rate, self.warmup, self.total_steps = (
             end_share,
             learning_rate,
@@ -182,13 +190,29 @@ class EnhanceModule(lightning.LightningModule):
         t = torch.where(at_end, torch.full_like(t, self.path.t_max), t)
         eps = torch.randn(x0.shape, generator=generator, dtype=x0.dtype).to(x0.device)
         net: Any = self.model.net
-        said = net(self.path.sample(x0, eps, t, d), t, self.model.told(y, d))
+        told, x = self.model.told(y, d), self.path.sample(x0, eps, t, d)
+        if self.on_policy:
+            draws = torch.rand(2, len(x0), generator=generator).to(x0.device)
+            own = (draws[0] < self.on_policy) & ~at_end
+            x = torch.where(own[:, None, None], self._rolled(d, told, eps, t, twice=draws[1] < 0.5), x)
+        said = net(x, t, told)
         if self.parameterization == "x0":
             return spectral_error(said, x0, magnitude=self.magnitude).mean()
         error = said - parameterize.target(self.parameterization, self.path, x0, eps, t, d)
         if self.parameterization == "score":
             error = error * self.path.broadcast(self.path.coefficients(t), x0)[2]
         return (error.real.square() + error.imag.square()).mean()
+
+    @torch.no_grad()
+    def _rolled(self, d: Tensor, told: Tensor, eps: Tensor, t: Tensor, *, twice: Tensor) -> Tensor:
+        """States at t that the net's own deterministic steps lead to: one step, or `twice` two of equal length."""
+        net: Any = self.model.net
+        end = torch.full_like(t, self.path.t_max)
+        middle = torch.where(twice, (end + t) / 2, t)
+        x = self.path.prior(eps, d)
+        x = ddim_step(self.path, x, net(x, end, told), d, end, middle)
+        further = ddim_step(self.path, x, net(x, middle, told), d, middle, t)
+        return torch.where(twice[:, None, None], further, x)
 
     def _measure(self, batch: Batch, index: int, side: str) -> None:
         names = {"noisy": batch["y"]}
@@ -202,3 +226,13 @@ class EnhanceModule(lightning.LightningModule):
         values = {f"{side}/sdr_{name}": si_sdr(wav, batch["x0"]).mean() for name, wav in names.items()}
         values |= {f"{side}/{name}": value for name, value in losses.items()}
         self.log_dict(values, prog_bar=True, sync_dist=True, batch_size=len(batch["y"]))
+
+
+def ddim_step(path: AffinePath, x: Tensor, x0: Tensor, y: Tensor, t: Tensor, r: Tensor) -> Tensor:
+    """From time t to r, each [B], without new noise: a_r x0 + b_r y + (s_r / s_t) (x - a_t x0 - b_t y).
+
+    Where s_t = 0 (a bridge at its end) there is no noise to keep.
+    """
+    (a, b, s), (a_r, b_r, s_r) = (path.broadcast(path.coefficients(time), x) for time in (t, r))
+    kept = torch.where(s > 0, s_r / s.clamp(min=1e-12), torch.zeros_like(s))
+    return a_r * x0 + b_r * y + kept * (x - a * x0 - b * y)

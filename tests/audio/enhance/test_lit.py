@@ -9,9 +9,11 @@ from fewstep.audio.enhance.lit import EnhanceModule
 from fewstep.audio.enhance.loss import spectral_error
 from fewstep.audio.enhance.metrics import perceived, si_sdr
 from fewstep.audio.enhance.samplers import Even, PredictorCorrector
+from fewstep.audio.enhance.stft import Spectrum
 from fewstep.audio.models.enhance import SpectrumNet
 from fewstep.audio.models.enhance_system import Enhancement
-from fewstep.core import paths
+from fewstep.core import parameterize, paths, solvers, times
+from fewstep.core.sample import sample
 from tests.audio.enhance.conftest import SIZES, SPECTRUM, tiny_model
 
 
@@ -37,6 +39,7 @@ def fitted(made, steps=2):
     "parts, path, options",
     [
         ({}, paths.sb_ve(2.6, 0.01), {}),
+        ({}, paths.ou(), {"on_policy": 0.9, "end_share": 0.1}),
         ({}, paths.ou(), {"parameterization": "score", "through": True, "magnitude": 0.0, "end_share": 0.0}),
         ({"predictor": False}, paths.ou(), {"parameterization": "score", "predictive_weight": 0.0}),
         ({"net": False}, paths.ou(), {"diffusion_weight": 0.0}),
@@ -111,10 +114,34 @@ def test_validation_measures_guess_and_diffusion(monkeypatch):
     assert {"val/sdr_noisy", "val/sdr_steps0", "val/sdr_steps4", "val/guess", "val/diffusion"} <= set(logged)
 
 
-@pytest.mark.parametrize("options", [{"parameterization": "noise"}, {"end_share": 2.0}, {"magnitude": -1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"parameterization": "noise"},
+        {"end_share": 2.0},
+        {"magnitude": -1.0},
+        {"on_policy": 1.5},
+        {"on_policy": 0.5, "parameterization": "score"},
+    ],
+)
 def test_bad_options(options):
-    with pytest.raises(ValueError, match="expected one of|are shares in"):
+    with pytest.raises(ValueError, match="expected one of|are shares in|for a net that says x0"):
         module(**options)
+
+
+@pytest.mark.parametrize("path", [paths.sb_ve(2.6, 0.01), paths.ou()])
+def test_states_of_the_net_are_those_that_sampling_meets(path):
+    made, y = module(path=path), Spectrum(**SPECTRUM).forward(batch()["y"])
+    with torch.no_grad():
+        d = made.model.guess(y)
+        told, eps = made.model.told(y, d), torch.zeros_like(d)
+        rolled = made._rolled(d, told, eps, torch.tensor([0.5, 0.5]), twice=torch.tensor([True, False]))
+    denoise = parameterize.x0(made.model.net, path, y=d, cond=told)
+    for item, steps in ((0, 2), (1, 1)):
+        start = path.prior(eps, d)
+        grid = times.uniform(path, steps, end=0.5)
+        met = sample(denoise, path, times=grid, solver=solvers.ddim(), x=start, y=d, generator=0).x
+        torch.testing.assert_close(rolled[item], met[item], atol=1e-4, rtol=1e-3)
 
 
 def test_a_perfect_net_gives_the_clean_spectrum():
