@@ -58,7 +58,7 @@ def plots(rows: list[dict], out: Path) -> None:
 
 
 def _quality(task: str, quick: bool, data: Path | None, progress: Progress) -> list[dict]:
-    items = list(parts.test_set(data, task, 6 if quick else 40))
+    items = list(parts.test_set(data, task, 6 if quick else 24))
     enhancer = Enhancer.load(task=task)
     systems: dict[str, tuple[int | None, parts.Clean]] = {"noisy": (None, lambda noisy: noisy)}
     if task == "denoise":
