@@ -55,6 +55,7 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Progress = 
     for sigma in (25, 50):
         table += denoise(part.noisy(data, count, sigma), sigma, part.restorer("denoise"), say=say)
     table += deblur(part.shaken(data, count), part.restorer("deblur"), say=say)
+    table += clean(part.pictures(data, count), part.restorer("denoise"))
     for kind in ("thin", "random", "box"):
         table += inpaint(part.holed(data, count, kind), kind, part.restorer("inpaint"), say=say)
     if sr is not None and sr.model.method != "regression":
@@ -128,6 +129,7 @@ def _scores(pairs: list[Pair], made: list[np.ndarray], reference: list[float]) -
         "NIQE, distance to the reference's": fmean(abs(a - b) for a, b in zip(away, reference, strict=True)),
         "LR consistency dB": fmean(agree),
         "LR consistency dB, worst picture": min(agree),
+        "colour drift, levels": max(_drift(out, p.good) for out, p in zip(made, pairs, strict=True)),
     }
 
 
@@ -198,6 +200,14 @@ def denoise(pairs: list[Pair], sigma: int, model: Restorer | None, *, say: Calla
         }
         table.append(_row(f"denoise {sigma}: mean", "PSNR dB, to be reached", psnr["mean"], steps=1, nfe=1, **peer))
     return table
+
+
+def clean(pictures: list[tuple[str, np.ndarray]], model: Restorer | None) -> list[dict]:
+    """What denoising does to pictures without noise."""
+    if model is None:
+        return []
+    away = [metrics.psnr(model(good), good, data_range=255) for _, good in pictures]
+    return [_row("denoise 0: mean", "PSNR RGB dB to the clean picture itself", fmean(away), steps=1, nfe=1)]
 
 
 def deblur(pairs: list[Pair], model: Restorer | None, *, say: Callable) -> list[dict]:
@@ -339,6 +349,11 @@ def _show(title: str, pairs: Sequence[Pair], made: Sequence[np.ndarray]) -> None
     for pair, out in zip(pairs, made, strict=False):
         bad = np.clip(np.rint(pair.bad), 0, 255).astype(np.uint8)
         _SHOWN.append(shown_of(f"{title}, {pair.name}", Picture(bad), Picture(out), "seed 0"))
+
+
+def _drift(x: np.ndarray, good: np.ndarray) -> float:
+    """Largest difference of a channel's mean."""
+    return float(np.abs(x.mean((0, 1)) - good.mean((0, 1))).max())
 
 
 def _niqe(x: np.ndarray) -> float:
