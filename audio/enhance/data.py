@@ -76,7 +76,7 @@ class MixedData(_EnhanceData):
     rir
         Folder of impulse responses without direct sound (plates), for training alone; None: simulated rooms only.
     task
-        ``"denoise"`` or ``"dereverb"``.
+        ``"denoise"``, ``"dereverb"`` or ``"restore"``, see `fewstep.audio.enhance.mix.Mixer`.
     rooms
         Number of simulated rooms for training; a quarter as many others for validation and tests.
     snr, t60
@@ -136,7 +136,7 @@ class MixedData(_EnhanceData):
         for side, part in SIDES.items():
             training = side == "train"
             count, seed = (self.rooms, 1) if training else (max(1, self.rooms // 4), 2)
-            simulated = [] if self.task == "denoise" else bank(
+            simulated = [] if self.task != "dereverb" else bank(
                 self.cache, self.rate, count=count, seed=seed, t60=self.t60
             )  # fmt: skip
             self.mixers[side] = Mixer(

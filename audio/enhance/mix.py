@@ -9,11 +9,12 @@ import numpy as np
 
 from fewstep.audio.enhance import noises
 from fewstep.audio.enhance.corpus import Clips
+from fewstep.audio.enhance.damage import damage
 from fewstep.audio.enhance.level import gain_of
 from fewstep.audio.enhance.rooms import Response, plate
 
 Array = np.ndarray
-TASKS = ("denoise", "dereverb")
+TASKS = ("denoise", "dereverb", "restore")
 RATES = ((9, 10), (10, 9), (5, 6), (6, 5))
 """Speeds of the voices, as ratios, beside the recorded one."""
 
@@ -35,7 +36,8 @@ class Mixer:
     plates
         Recorded responses, without direct sound.
     task
-        ``"denoise"``: noise at a drawn SNR, in a faint room now and then; ``"dereverb"``: a room, and faint noise.
+        ``"denoise"``: noise at a drawn SNR; ``"dereverb"``: a room, and faint noise; ``"restore"``: a missing band, a
+        codec, coarse numbers or clipping (`fewstep.audio.enhance.damage`), and faint noise.
     snr
         Range in dB, over the time in which the voice speaks.
     t60
@@ -65,8 +67,10 @@ class Mixer:
     def degrade(self, clean: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         """Clean [n] -> (clean, degraded), at the level that nets are used at, with up to 4 dB of play in training."""
         target, wet = clean, clean
-        if self.task == "dereverb":
-            target, wet = self._reverberate(clean, rng)
+        if self.task != "denoise":
+            target, wet = (
+                self._reverberate(clean, rng) if self.task == "dereverb" else (clean, damage(clean, self.rate, rng))
+            )
             noisy = wet + self._noise(len(clean), rng) * _amount(wet, rng.uniform(20, 45))
         else:
             noisy = wet + self._noise(len(clean), rng) * _amount(wet, rng.uniform(*self.snr))

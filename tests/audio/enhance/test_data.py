@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import torch
 
-from fewstep.audio.enhance import noises
+from fewstep.audio.enhance import damage, noises
 from fewstep.audio.enhance.corpus import audio_files, decode
 from fewstep.audio.enhance.data import MixedData, PairedData, parts_of, sides_of
 from fewstep.audio.enhance.level import Level, gain_of
@@ -39,7 +39,7 @@ def mixed(folders, **options):
     return MixedData(**places, cache=str(folders / "cache"), **sizes | options)
 
 
-@pytest.mark.parametrize("task", ["denoise", "dereverb"])
+@pytest.mark.parametrize("task", ["denoise", "dereverb", "restore"])
 def test_a_pair_depends_on_seed_epoch_and_index_alone(folders, task):
     batches = []
     for _ in range(2):
@@ -110,6 +110,17 @@ def test_generated_noises(kind):
     assert np.isfinite(one).all()
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", [damage.band_limit, damage.companded, damage.coded, damage.clipped])
+def test_damage_leaves_speech_where_it_was(kind):
+    wav = tone(1.0, 440).astype(np.float64) + 0.05 * np.random.default_rng(0).standard_normal(RATE)
+    for seed in range(4):
+        out = kind(wav, RATE, np.random.default_rng(seed))
+        assert out.shape == wav.shape
+        assert np.isfinite(out).all()
+        assert not np.allclose(out, wav, atol=1e-3)
+        assert np.corrcoef(out, wav)[0, 1] > 0.7
 
 
 def test_a_room_has_its_direct_sound_first_and_dies_away():
