@@ -20,6 +20,9 @@ from fewstep.core.errors import UsageError
 Parts = tuple[Tensor, ...]
 """A feature: one tensor, or the several that a module hands on."""
 
+Form = Callable[[Parts], Any] | None
+"""Puts parts back into what a module returned them in; None for a tensor alone."""
+
 
 @dataclass
 class History:
@@ -28,8 +31,7 @@ class History:
     shape: torch.Size
     values: list[Parts] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
-    form: type | None = None
-    """What the module returns its parts in: a tuple, a list, or None for a tensor alone."""
+    form: Form = None
 
     def push(self, value: Parts, at: float, depth: int) -> int:
         """Keep a value that nobody else holds; returns by how many bytes the history grew."""

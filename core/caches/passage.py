@@ -1,6 +1,7 @@
 """What happens in a wrapped module: compute and store, or predict and leave its work out."""
 
 from collections.abc import Callable
+from functools import partial
 from inspect import signature
 from time import perf_counter
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fewstep.core.caches.gate import Gate
-from fewstep.core.caches.memory import History, Live, Parts, Passing
+from fewstep.core.caches.memory import Form, History, Live, Parts, Passing
 from fewstep.core.caches.scope import Site
 from fewstep.core.errors import UsageError
 
@@ -170,16 +171,22 @@ def _leave(live: Live, site: Site, passing: Passing, out: Any) -> Any:
     return out
 
 
-def _parts(said: Any, name: str) -> tuple[Parts, type | None]:
-    """The tensors of an answer, and what they came in."""
+def _parts(said: Any, name: str) -> tuple[Parts, Form]:
+    """The tensors of an answer, and what they came in: nothing, a tuple or list, or a mapping (diffusers' outputs)."""
     if isinstance(said, Tensor):
         return (said,), None
-    if type(said) in (tuple, list) and said and all(isinstance(part, Tensor) for part in said):
-        return tuple(said), type(said)
+    parts = tuple(said.values()) if isinstance(said, dict) else tuple(said) if type(said) in (tuple, list) else ()
+    if parts and all(isinstance(part, Tensor) for part in parts):
+        kind = type(said)
+        return parts, partial(_mapped, kind, tuple(said)) if isinstance(said, dict) else kind
     raise UsageError(f"{name}: expected a module that returns a tensor or several, it returned {type(said).__name__}")
 
 
-def _formed(value: Parts, form: type | None) -> Any:
+def _mapped(kind: type, keys: tuple[str, ...], value: Parts) -> Any:
+    return kind(**dict(zip(keys, value, strict=True)))
+
+
+def _formed(value: Parts, form: Form) -> Any:
     return value[0] if form is None else form(value)
 
 

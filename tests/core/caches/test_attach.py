@@ -122,6 +122,26 @@ def test_nets_that_cannot_be_cached():
         walk(net, caches.every(2, scope=caches.outputs("inner")))
 
 
+@pytest.mark.parametrize("form", [list, tuple, "mapping"])
+def test_answers_come_back_in_what_they_came_in(form):
+    class Output(dict):
+        """A mapping with attributes, as diffusers' outputs."""
+
+        def __getattr__(self, name):
+            return self[name]
+
+    class Several(nn.Module):
+        def forward(self, x, t):
+            return Output(sample=x + t, other=x - t) if form == "mapping" else form([x + t, x - t])
+
+    net = Several()
+    with torch.no_grad(), caches.attach(net, caches.every(2, scope=caches.whole())), nfe.count():
+        first, second = (nfe.call(lambda x, t: net(x, t), torch.ones(1, 2), torch.tensor(t)) for t in (1.0, 2.0))
+    assert type(first) is type(second) is (Output if form == "mapping" else form)
+    for one, other in zip(*((a.values() if form == "mapping" else a) for a in (first, second)), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_keyword_arguments_reach_cached_modules():
     class Named(Chain):
         def forward(self, x, t):
