@@ -29,8 +29,8 @@ from fewstep.restoration.tile import auto_size, tiled, windows
 WHOLE = 1 << 24
 """Canvases of more pixels are worked on in blocks."""
 
-BLOCK = 2048
-"""Side of a block; its surroundings come on top."""
+BLOCK, SMALLEST = 3072, 1024
+"""Side of a block with its surroundings, and the least that is kept of one: many steps need wide surroundings."""
 
 REMEMBERED = 1 << 22
 """Canvases of up to so many pixels keep the mean and its features from step to step: up to 80 bytes a pixel."""
@@ -140,7 +140,7 @@ def blocks(
         told = model.told(lq, mask, seed=how.seed)
     large = canvas[0] * canvas[1] > WHOLE
     context = (model.margin * max(1, how.steps if how.fidelity < 1 else 1)) + 5 * model.scale * ROUNDS
-    side = BLOCK if large else max(canvas)
+    side = max(BLOCK - 2 * context, SMALLEST) if large else max(canvas)
     pieces = list(windows(canvas, side, margin=context, multiple=grid))
     meter = _Meter(progress, len(pieces) * how.calls)
     for piece in pieces:

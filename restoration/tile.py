@@ -23,7 +23,7 @@ SMALLEST = 32
 WORKING_BYTES = 2048
 """Of a forward, per position of the net's own grid (1/multiple of the canvas): eight maps of 64 channels."""
 
-BUDGET = 512 << 20
+BUDGET = 384 << 20
 """Bytes that a forward may work with when the tile's size is chosen for the user."""
 
 Tick = Callable[[int, int], None]

@@ -142,7 +142,8 @@ def test_blocks_do_not_show(monkeypatch):
     model, image = restorer("denoise", 1), picture(130, 70, dtype=np.float32)
     whole = model(image, steps=2)
     monkeypatch.setattr(run, "WHOLE", 100)
-    monkeypatch.setattr(run, "BLOCK", 32)
+    monkeypatch.setattr(run, "BLOCK", 0)
+    monkeypatch.setattr(run, "SMALLEST", 32)
     assert np.abs(model(image, steps=2) - whole).max() < 2e-5
 
 

@@ -134,8 +134,7 @@ def test_bad_tiles():
 
 
 def test_the_size_follows_memory():
-    assert auto_size(4, available=1 << 40) == 2048
-    assert auto_size(2, available=1 << 40) == 1024
+    assert auto_size(4, available=1 << 40) == 2 * auto_size(2, available=1 << 40) == 1772
     assert auto_size(4, available=1) == 128
     assert auto_size(4, available=256 << 20) < auto_size(4, available=1 << 30)
     assert tile.free_memory() > 0
