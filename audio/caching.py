@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fewstep.audio.models.generate import generate, grid
+from fewstep.audio.models.prodiff import ProDiff
 from fewstep.audio.text.frontend import phonemize
 from fewstep.audio.text.symbols import INDEX
 from fewstep.core import caches, checkpoint
@@ -44,11 +45,13 @@ def cache_job(folder: Path, *, samples: int = 4, shape: object = None) -> Job:
     Raises
     ------
     UsageError
-        If `samples` is out of range or a shape is given.
+        If `samples` is out of range, a shape is given, or the voice is of another make.
     """
     if not 1 <= samples <= len(SENTENCES) or shape is not None:
         raise UsageError(f"a voice is tuned on 1 to {len(SENTENCES)} sentences and has no shape: {samples=}, {shape=}")
     net, config = checkpoint.load(folder, kind="tts")
+    if not isinstance(net, ProDiff):
+        raise UsageError(f"{folder}: expected a ProDiff voice, got {type(net).__name__}")
     path, shift = build(config["path"]), float(config.get("shift", 1.0))
     tokens = [torch.tensor([[INDEX[t] for t in phonemize(text).tokens]]) for text in SENTENCES[:samples]]
     with torch.no_grad():

@@ -251,7 +251,7 @@ def _tune_cache(chosen: argparse.Namespace) -> int:
     job, file = kinds[kind].load()(folder, **options), chosen.output or tuned_file(folder, chosen.steps)
     budget = int(chosen.budget) if chosen.unit == "calls" and chosen.budget >= 1 else chosen.budget
     found = tune_job(job, steps=chosen.steps, budget=budget, unit=chosen.unit, file=file, tell=_say)
-    rows = len(found.cache.policy.refresh)
+    rows = len(found.computed)
     print(f"{file}: {found.cache.places.describe()}, computed at {rows} of {chosen.steps} steps")
     print(
         f"on other noise: error {found.error:.4f} in {found.cost:.2f} of the time; "

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fewstep.core.caches.attach import attach
 from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.default import Unit, tune
+from fewstep.core.caches.policy import Schedule
 from fewstep.core.caches.profile import relative
 from fewstep.core.caches.store import SUFFIX, load, save
 
@@ -62,6 +63,12 @@ class Outcome:
     cost: float
     fewer: int
     fewer_error: float
+
+    @property
+    def computed(self) -> tuple[int, ...]:
+        """Rows that are computed."""
+        policy = self.cache.policy
+        return policy.refresh if isinstance(policy, Schedule) else ()
 
     @property
     def pays(self) -> bool:
