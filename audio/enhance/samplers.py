@@ -49,6 +49,8 @@ class Even:
 class PredictorCorrector:
     """SGMSE's sampler: annealed Langevin, then reverse diffusion; even times to `path.t_min`, then one step to 0.
 
+    On a bridge the prediction is DDPM's.
+
     Parameters
     ----------
     snr
@@ -75,7 +77,9 @@ class PredictorCorrector:
         if steps < 2:
             raise UsageError(f"the predictor-corrector sampler takes at least 2 steps, got {steps}")
         even = times.uniform(path, steps - 1, end=path.t_min)
-        walk = predictor_corrector(euler_maruyama_x(), rule="annealed", snr=self.snr, corrections=self.corrections)
+        pinned = float(path.coefficients(path.t_max)[2]) == 0  # there DDPM's step is finite, Euler's is not
+        predictor = None if pinned else euler_maruyama_x()
+        walk = predictor_corrector(predictor, rule="annealed", snr=self.snr, corrections=self.corrections)
         return walk, torch.cat([even, even.new_zeros(1)])
 
     def calls(self, steps: int) -> int:

@@ -156,6 +156,11 @@ def test_a_perfect_net_gives_the_clean_spectrum():
 
 def test_the_predictor_corrector_takes_two_steps_at_least():
     assert PredictorCorrector().calls(30) == 60
+    for path in (paths.ou(), paths.sb_ve()):
+        walk, grid = PredictorCorrector().plan(path, 5)
+        assert hasattr(walk, "walk")
+        assert grid[-2:].tolist() == pytest.approx([path.t_min, 0.0])
+        assert len(grid) == 6
     with pytest.raises(ValueError, match="at least 2 steps, got 1"):
         PredictorCorrector().plan(paths.ou(), 1)
 
