@@ -15,7 +15,7 @@ from fewstep.restoration.degrade.imresize import imresize
 
 TASKS = ("sr", "denoise", "deblur", "inpaint", "jpeg")
 
-LEVELS = 5
+LEVELS = 6
 """Of the pyramid; a tile must start at a multiple of 2^LEVELS pixels."""
 
 

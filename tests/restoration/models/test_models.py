@@ -70,10 +70,12 @@ def test_known_pixels_are_kept_and_holes_filled():
     out = model.mean(noisy, hole)
     assert torch.equal(out[:, :, hole[0, 0] == 0], noisy[:, :, hole[0, 0] == 0])
     assert fill(lq, torch.ones(1, 1, 40, 50)).abs().max() == 0
-    far = fill(noisy, hole)
+    far = fill(noisy, hole, levels=3)
     changed = noisy.clone()
     changed[..., 0] += 1
-    assert torch.equal(fill(changed, hole)[..., fill_margin() + 1 :], far[..., fill_margin() + 1 :])
+    reach = fill_margin(3) + 1
+    assert torch.equal(fill(changed, hole, levels=3)[..., reach:], far[..., reach:])
+    assert not torch.equal(fill(changed, hole, levels=3)[..., 1:], far[..., 1:])
 
 
 def test_a_mask_is_needed_and_of_the_same_size():
