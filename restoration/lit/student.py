@@ -21,6 +21,7 @@ from fewstep.restoration import pretrained
 from fewstep.restoration.lit import losses
 from fewstep.restoration.lit.training import Batch, Training, take
 from fewstep.restoration.models.base import base
+from fewstep.restoration.models.denoiser import means_once
 
 
 class StudentModule(Training):
@@ -75,8 +76,10 @@ class StudentModule(Training):
         lq, mask = batch["lq"], batch.get("mask")
         x0 = batch["x0"]
         eps = torch.randn(x0.shape, generator=rng.generator(self.seed, *stream), dtype=x0.dtype).to(x0.device)
-        answer = self.net.one(eps, lq, mask)
-        return losses.squared(answer, self.teacher(eps, lq, mask), mask) / self.net.residual_std**2
+        with means_once():
+            answer = self.net.one(eps, lq, mask)
+            wanted = self.teacher(eps, lq, mask)
+        return losses.squared(answer, wanted, mask) / self.net.residual_std**2
 
     def teacher(self, eps: Tensor, lq: Tensor, mask: Tensor | None = None) -> Tensor:
         """The end of the deterministic chain that starts with this noise, shaped like `eps`."""
