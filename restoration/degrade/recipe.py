@@ -98,7 +98,7 @@ RECIPES: Mapping[str, Recipe] = {
         "steps": [
             {
                 "op": "one_of",
-                "shares": [7, 3],
+                "shares": [3, 7],
                 "steps": [{"op": "blur", "kind": "shakes"}, {"op": "blur", "kind": "motion"}],
             },
             {"op": "gaussian", "sigma": 2.55},
