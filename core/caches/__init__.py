@@ -28,7 +28,7 @@ from fewstep.core.caches.record import Recording, record
 from fewstep.core.caches.report import Report
 from fewstep.core.caches.router import Router
 from fewstep.core.caches.scope import Split, deltas, outputs, span, unet_branch, whole
-from fewstep.core.caches.search import segments, total, united, walk, weighted
+from fewstep.core.caches.search import bends, segments, total, united, walk, weighted
 from fewstep.core.caches.store import load, save
 from fewstep.core.caches.tokens import TokenCache
 from fewstep.core.caches.unets import branch, encoder, layers
@@ -88,6 +88,7 @@ __all__ = [
     "rows_within",
     "weighted",
     "segments",
+    "bends",
     "total",
     "walk",
     "united",

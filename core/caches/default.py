@@ -15,7 +15,7 @@ from fewstep.core.caches.cache import Cache
 from fewstep.core.caches.policy import Every, Schedule
 from fewstep.core.caches.predictor import Newton, Reuse
 from fewstep.core.caches.profile import Profile, end, profile, relative
-from fewstep.core.caches.search import segments
+from fewstep.core.caches.search import bends, segments
 from fewstep.core.errors import UsageError
 
 Unit = Literal["calls", "time", "flops", "ms"]
@@ -161,10 +161,10 @@ def pick(
     times: Any = None,
     **options: Any,
 ) -> Cache:
-    """Of the sensitivity-weighted programme and evenly spaced rows, each with reuse and a line, what ends nearest.
+    """Of the sensitivity-weighted programmes for reuse and for lines, and evenly spaced rows, what ends nearest.
 
-    The programme minimises what reuse costs; where features move along lines, extrapolation from even rows may be
-    better than either, and only a run can tell.
+    The programmes minimise a sum over rows, in which errors of different rows do not know of each other; which
+    candidate is best, only a run can tell.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def pick(
     Returns
     -------
     Cache
-        After five runs, or three with a predictor.
+        After six runs, or fewer with a predictor.
 
     Raises
     ------
@@ -192,6 +192,8 @@ def pick(
     schedules = segments(measured.cost, count), Schedule(rows, tuple(i * rows // count for i in range(count)))
     predictors = (options.pop("predictor"),) if "predictor" in options else (Reuse(), Newton(1))
     tried = [Cache(scope, each, predictor, **options) for each in schedules for predictor in predictors]
+    if measured.line_cost is not None and count > 1 and Newton(1) in predictors:
+        tried.append(Cache(scope, bends(measured.line_cost, measured.cost, count), Newton(1), **options))
     reference = run()
     errors = [relative(end(net, run, cache, times), reference) for cache in tried]
     return tried[errors.index(min(errors))]

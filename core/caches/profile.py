@@ -30,15 +30,26 @@ class Profile:
         E[a, t], [rows, rows], mean over sites and branches.
     sensitivity
         lambda_t, [rows], 0 at the first.
+    lines
+        E[a, b, t] of the line through rows a and b, [rows, rows, rows]; None: not measured.
     """
 
     errors: np.ndarray
     sensitivity: np.ndarray
+    lines: np.ndarray | None = None
 
     @property
     def cost(self) -> np.ndarray:
         """W[a, t], see `fewstep.core.caches.search.weighted`."""
         return weighted(self.errors, self.sensitivity)
+
+    @property
+    def line_cost(self) -> np.ndarray | None:
+        """W[a, b, t], weighted likewise."""
+        if self.lines is None:
+            return None
+        near = np.array([0.0, *np.diagonal(self.errors, 1)])
+        return self.lines * np.divide(self.sensitivity, near, out=np.zeros(len(near)), where=near > 0)
 
 
 def profile(net: nn.Module, run: Callable[[], Tensor], *, scope: Any, times: Any = None) -> Profile:
@@ -74,7 +85,7 @@ def profile(net: nn.Module, run: Callable[[], Tensor], *, scope: Any, times: Any
     for t in range(1, rows):
         all_but = Schedule(rows, tuple(row for row in range(rows) if row != t))
         sensitivity[t] = relative(end(net, run, Cache(scope, all_but), times), reference)
-    return Profile(recorded.matrix(), sensitivity)
+    return Profile(recorded.matrix(), sensitivity, recorded.lines())
 
 
 def relative(x: Tensor, reference: Tensor) -> float:

@@ -17,6 +17,9 @@ from fewstep.core.errors import UsageError
 Features = dict[int, Parts]
 """Row -> feature."""
 
+_MOST = 2e10
+"""Operations that `Recording.lines` may take: some ten seconds."""
+
 
 @dataclass(frozen=True, eq=False)
 class Recording:
@@ -66,6 +69,19 @@ class Recording:
         """
         tracks = list(self.tracks.values() if site is None else self.of(site))
         return np.mean([_distances(track, self.rows, cosine) for track in tracks], axis=0)
+
+    def lines(self) -> np.ndarray | None:
+        """How far a line through rows a and b is from row t's feature, relative l1 distance, mean over tracks.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            E[a, b, t], [rows, rows, rows], read where a < b < t; None where that would take too long.
+        """
+        size = sum(part.numel() for track in self.tracks.values() for part in track.get(0, ()))
+        if self.rows**3 / 6 * size > _MOST:
+            return None
+        return np.mean([_line_distances(track, self.times) for track in self.tracks.values()], axis=0)
 
 
 def record(net: nn.Module, run: Callable[[], Tensor], *, scope: Any, times: Any = None) -> Recording:
@@ -119,4 +135,19 @@ def _distances(track: Features, rows: int, cosine: bool) -> np.ndarray:
                     errors[a, t] = 1 - float(torch.nn.functional.cosine_similarity(value, other, dim=0))
                 else:
                     errors[a, t] = float((value - other).abs().sum()) / size
+    return errors
+
+
+def _line_distances(track: Features, times: tuple[float, ...]) -> np.ndarray:
+    rows = len(times)
+    errors = np.zeros((rows, rows, rows))
+    if len(track) < rows:
+        return errors
+    flat = torch.stack([torch.cat([part.flatten() for part in track[row]]) for row in range(rows)])
+    sizes, at = flat.abs().sum(1).clamp(min=torch.finfo(flat.dtype).tiny), torch.tensor(times).to(flat)
+    for a in range(rows):
+        for b in range(a + 1, rows - 1):
+            reach = ((at[b + 1 :] - at[b]) / (at[b] - at[a]))[:, None]
+            wrong = (flat[b + 1 :] - flat[b] - reach * (flat[b] - flat[a])).abs().sum(1)
+            errors[a, b, b + 1 :] = (wrong / sizes[b + 1 :]).double().cpu().numpy()
     return errors

@@ -84,6 +84,54 @@ def total(cost: np.ndarray, schedule: Schedule) -> float:
     return float(sum(cost[a, a + 1 : b].sum() for a, b in zip(schedule.refresh, ends, strict=True)))
 
 
+def bends(cost: np.ndarray, first: np.ndarray, count: int) -> Schedule:
+    """The rows to compute, so that lines through the last two of them cost least.
+
+    The state of the programme is the last two computed rows, in O(n³ k).
+
+    Parameters
+    ----------
+    cost
+        W[a, b, t] >= 0 of predicting row t by the line through a < b, [rows, rows, rows].
+    first
+        W[a, t] of reusing row a, [rows, rows]; read for a = 0, as long as there is one computed row only.
+    count
+        Rows that are computed, 2 to rows.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    UsageError
+        If the shapes differ, or the count is out of range.
+    """
+    rows = len(cost)
+    if cost.shape != (rows,) * 3 or first.shape != (rows, rows) or not 2 <= count <= rows:
+        raise UsageError(
+            f"expected costs [n, n, n] and [n, n] and 2 <= count <= n: {cost.shape}, {first.shape}, {count}"
+        )
+    until = np.full((rows, rows, rows + 1), np.inf)  # rows a and b computed, then nothing before c
+    for a in range(rows):
+        for b in range(a + 1, rows):
+            until[a, b, b + 1 :] = np.concatenate([[0.0], np.cumsum(cost[a, b, b + 1 :])])
+    best = np.full((rows, rows), np.inf)
+    best[0, 1:] = np.concatenate([[0.0], np.cumsum(first[0, 1:-1])])
+    came = []
+    for _ in range(count - 2):
+        through = best[:, :, None] + until[:, :, :rows]
+        came.append(through.argmin(0))
+        best = through.min(0)
+    ends = best + until[:, :, rows]
+    a, b = (int(i) for i in np.unravel_index(ends.argmin(), ends.shape))
+    refresh = [b, a]
+    for sources in reversed(came):
+        a, b = int(sources[a, b]), a
+        refresh.append(a)
+    return Schedule(rows, tuple(reversed(refresh)))
+
+
 def walk(errors: np.ndarray, threshold: float) -> Schedule:
     """Keep a row's feature as long as it is near enough to what each later row would say.
 

@@ -1,12 +1,14 @@
 """Caches made from a recorded run are exact where their assumption holds, and keep what they promise."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from fewstep.core import caches
 from fewstep.core.caches import Cache, Newton, Reuse, Schedule
-from fewstep.core.caches.search import segments, united, walk
+from fewstep.core.caches.search import bends, segments, united, walk
 from fewstep.core.errors import UsageError
 from tests.laws.cached import dit, grid
 from tests.laws.cached import draw as sampled
@@ -156,3 +158,37 @@ def test_a_union_is_of_later_sites_only():
     schedules = [Schedule(6, rows) for rows in [(0, 2), (0, 3), (0, 5)]]
     assert [s.refresh for s in united(schedules, [0])] == [(0, 2, 3, 5), (0, 3), (0, 5)]
     assert [s.refresh for s in united(schedules, [1, 2])] == [(0, 2), (0, 3, 5), (0, 5)]
+
+
+def test_the_programme_for_lines_is_best_of_all():
+    rng = np.random.default_rng(3)
+    n = 7
+    cost, first = rng.random((n, n, n)), rng.random((n, n))
+
+    def price(refresh):
+        ends, wrong = [*refresh[1:], n], first[0, 1 : refresh[1]].sum()
+        for before, here, after in zip(refresh, refresh[1:], ends[1:], strict=False):
+            wrong += cost[before, here, here + 1 : after].sum()
+        return wrong
+
+    for count in (2, 3, 4, 7):
+        every = [(0, *rest) for rest in itertools.combinations(range(1, n), count - 1)]
+        found = bends(cost, first, count).refresh
+        assert len(found) == count
+        assert price(found) == pytest.approx(min(map(price, every)))
+    with pytest.raises(UsageError, match="2 <= count <= n"):
+        bends(cost, first, 1)
+
+
+def test_lines_of_a_recording():
+    net = dit()
+    recorded = caches.record(net, lambda: draw(net), scope=caches.span("blocks"), times=grid())
+    lines, at = recorded.lines(), recorded.times
+    (track,) = recorded.of(0)
+    reach = (at[6] - at[4]) / (at[4] - at[1])
+    line = track[4][0] + reach * (track[4][0] - track[1][0])
+    wanted = float((track[6][0] - line).abs().sum() / track[6][0].abs().sum())
+    assert lines[1, 4, 6] == pytest.approx(wanted, rel=1e-4)
+    measured = caches.profile(net, lambda: draw(net), scope=caches.span("blocks"), times=grid())
+    scale = measured.sensitivity[6] / measured.errors[5, 6]
+    assert measured.line_cost[1, 4, 6] == pytest.approx(wanted * scale, rel=1e-3)
