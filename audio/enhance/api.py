@@ -26,7 +26,7 @@ from fewstep.core.build import build
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 
-KIND = "enhance"
+KIND, MOST_CHANNELS = "enhance", 64
 SHIPPED = {"denoise": "enhance-small", "dereverb": "dereverb-small"}
 
 
@@ -177,6 +177,8 @@ class Enhancer:
         data = np.atleast_2d(torch.as_tensor(wav).detach().cpu().float().numpy())
         if data.ndim != 2 or not data.shape[1] or not data.shape[0]:
             raise UsageError(f"expected audio [n] or [channels, n] with at least one sample, got {list(data.shape)}")
+        if data.shape[0] > max(MOST_CHANNELS, data.shape[1]):
+            raise UsageError(f"expected audio [channels, n], got {list(data.shape)}: is it the transpose?")
         if not np.isfinite(data).all():
             raise UsageError("the recording holds NaN or infinite samples")
         plan = self._plan(sample_rate, steps, strength, keep_rate, seed, chunk_seconds)

@@ -65,3 +65,12 @@ def test_noise_knows_its_place():
     assert not torch.equal(Placed(8, 0).draw(4, 500, 2), long)
     assert not torch.equal(Placed(7, 0).draw(4, 500, 3), long)
     assert abs(float(long.abs().square().mean()) - 1) < 0.1
+
+
+def test_audio_that_is_none(enhancer, noise):
+    with pytest.raises(ValueError, match="is it the transpose"):
+        enhancer(noise(1.0, channels=2).T, 8000)
+    with pytest.raises(ValueError, match="at least one sample"):
+        enhancer(torch.zeros(1, 0), 8000)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        enhancer(torch.full((100,), float("nan")), 8000)
