@@ -64,7 +64,8 @@ def ertacache(
 ) -> tuple[Cache, Tensor]:
     """ERTACache: reuse the net's residual where it stays near, rectified, on a grid that steps less there.
 
-    On our benchmark the grid and the rectification change little; see `fewstep bench caches`.
+    On our benchmark (see `fewstep.core.caches.presets`; without the changed grid) it just beats fewer steps: .0356
+    (.0398) at five times the speed.
 
     Parameters
     ----------
@@ -98,6 +99,8 @@ def ertacache(
 def cachequant(net: nn.Module, run: Run, *, scope: Any, count: int, times: Any = None, channel: int = 1) -> Cache:
     """CacheQuant's schedule and error correction, without the quantisation.
 
+    On our benchmark, on branch 1 of a U-Net, it beats fewer steps: .0140 (.1266).
+
     Groups of rows have half to twice the mean length; what reuse costs is the l1 distance to the group's first row.
 
     Parameters
@@ -127,6 +130,8 @@ def bac(
     net: nn.Module, run: Run, pattern: str, *, count: int, times: Any = None, bubbling: int = 5
 ) -> tuple[Cache, ...]:
     """Block-wise adaptive caching: a schedule per module by cosine similarity, and a union for the worst modules.
+
+    On our benchmark it loses to fewer steps: .0184 (.0094).
 
     Parameters
     ----------
@@ -165,7 +170,8 @@ def profiling_dit(
     """ProfilingDiT: leave the blocks out that change least from row to row, neighbours together.
 
     The paper tells background from foreground blocks by their attention maps, with code that is not public; here the
-    blocks are ranked by how far `every` rows move what they add.
+    blocks are ranked by how far `every` rows move what they add. On our benchmark it loses to fewer steps: .0242
+    (.0095).
 
     Parameters
     ----------
