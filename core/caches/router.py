@@ -2,7 +2,7 @@
 
 In training a module's output is a mixture, w fresh + (1 − w) stored, w = sigmoid(logit); what is stored is renewed
 where w is above a threshold. Afterwards a module computes at a row if and only if its w is above the threshold.
-`fewstep.core.lit.router.RouterModule` trains it.
+`fewstep.core.lit.router.RouterModule` trains it. How it fares against fewer steps has not been measured here.
 """
 
 import re

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewstep.core import caches, nfe
+from fewstep.core import caches, nfe, paths, sample, solvers, times
 from fewstep.core.caches import Cache, Every, Schedule
 from fewstep.core.caches.unets import layers
 from fewstep.core.errors import UsageError
@@ -215,3 +215,23 @@ def test_ahead_needs_an_encoder():
         assert attached.caches[0].policy.refresh == (0, 1, 2, 3, 5, 10, 15, 25, 35)
         with pytest.raises(UsageError, match="at least one row per call, got 0"):
             caches.Ahead(attached, lambda row: torch.tensor(0.0), most=0)
+
+
+def test_prior_noise_is_added_in_the_last_half():
+    def denoise(x, t):
+        return torch.zeros_like(x)
+
+    path, start = paths.rectified_flow(), torch.ones(1, 2)
+    steps = {"times": times.uniform(path, 4), "solver": solvers.ddim()}
+    plain, seen = [], []
+    sample(denoise, path, x=start, callback=lambda info: plain.append(info.x.clone()), **steps)
+    add = caches.prior_noise(start, alpha=0.1, below=0.6)
+
+    def callback(info):
+        seen.append((float(info.t), info.x.clone()))
+        return add(info)
+
+    end = sample(denoise, path, x=start, callback=callback, **steps).x
+    torch.testing.assert_close(seen[1][1], plain[1])
+    torch.testing.assert_close(seen[2][1], (plain[1] + 0.1 * start) / 2)  # at t = 0.25, after one addition at 0.5
+    torch.testing.assert_close(end, torch.zeros(1, 2))
