@@ -193,8 +193,8 @@ def delta_dit(blocks: str, *, cached: int, every: int, switch: int) -> tuple[Cac
 def deepcache(level: int | Split = 0, *, every: int = 5, schedule: Schedule | None = None) -> Cache:
     """DeepCache: reuse what comes from below one level of a U-Net.
 
-    On our benchmark, 50 steps of DDIM, it beats fewer steps on a small U-Net, .0101 (.1242) for branch 2 every fifth row,
-    and loses on the image net that ships, .0451 (.0289).
+    On our benchmark, 50 steps of DDIM, it beats fewer steps on a small U-Net, .0101 (.1242) for branch 2 every fifth
+    row, and loses on the image net that ships, .0451 (.0289).
 
     Parameters
     ----------
