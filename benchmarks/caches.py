@@ -159,7 +159,7 @@ def _published(job: Job, kind: str, quick: bool) -> Iterator[tuple[str, Any]]:
     if kind == "tokens":
         found = caches.ecad(job.net, job.calibration, r"blocks\.\d+", times=times, population=12, generations=8)
         yield (
-            "ECAD, cheapest within half of the calls",
+            "ECAD, best within half of the calls",
             min(found, key=lambda each: (each.cost > 0.5, each.error)).caches,
         )
         return

@@ -41,6 +41,9 @@ class _Run:
 class TokenCache:
     """Stands for a net: ``cached(x, t, *cond)``; outside a run, and with gradients on, it is the net.
 
+    On our benchmark, a small transformer that computes half of its tokens, both urgencies lose to fewer steps: .0318
+    (.0073) and .0129 (.0049). What is saved is linear in the tokens, and what the caches of blocks save is more.
+
     Parameters
     ----------
     net
