@@ -72,6 +72,7 @@ def _mel(hz: float) -> float:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept must serve training too, whoever asks first
 def _filters(spec: MelSpec) -> Tensor:
     """Triangles of unit area [n_mels, n_fft // 2 + 1], those of Slaney's Auditory Toolbox.
 
@@ -85,6 +86,7 @@ def _filters(spec: MelSpec) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _inverse_filters(spec: MelSpec) -> Tensor:
     return torch.linalg.pinv(_filters(spec).double()).float()
 

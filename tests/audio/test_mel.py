@@ -63,3 +63,12 @@ def test_impossible_specs_are_refused(change, message):
 def test_audio_shorter_than_the_padding_is_refused():
     with pytest.raises(ValueError, match="too short: more than 384"):
         mel_spectrogram(torch.zeros(384), SPEC)
+
+
+def test_filters_that_were_first_needed_without_gradients_serve_with_them():
+    spec = MelSpec(n_mels=17)  # a spec of this test's own: filters are kept
+    with torch.inference_mode():
+        mel_spectrogram(torch.ones(1, 4000), spec)
+    wav = torch.linspace(-1, 1, 4000)[None].requires_grad_()
+    mel_spectrogram(wav, spec).sum().backward()
+    assert torch.isfinite(wav.grad).all()
