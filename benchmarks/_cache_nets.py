@@ -38,6 +38,10 @@ class Job:
         Times for a number of steps.
     seeds, repeats
         Starts, and how often the time is taken (the least counts).
+    others
+        Starts for calibration.
+    fewer
+        Errors of uncached runs, by their steps.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Job:
     grid: Callable[[int], Tensor]
     seeds: tuple[int, ...] = tuple(range(100, 108))
     repeats: int = 3
+    others: tuple[int, ...] = (0, 1, 2, 3)
     fewer: dict[int, float] = field(default_factory=dict)
 
     def draw(self, steps: int = STEPS, *, net: Any = None) -> Tensor:
@@ -53,8 +58,8 @@ class Job:
         return self.sampled(self.net if net is None else net, steps, self.seeds)
 
     def calibration(self) -> Tensor:
-        """From four other starts."""
-        return self.sampled(self.net, STEPS, (0, 1, 2, 3))
+        """From other starts."""
+        return self.sampled(self.net, STEPS, self.others)
 
     def measured(self, *, net: Any = None) -> tuple[Tensor, float, float]:
         """The sample, CPU seconds and FLOPs of a full number of steps, with what is attached now."""
