@@ -5,7 +5,7 @@ SHELL := bash
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := audio,enhance,restoration,mri,fastmri,monai,twix,nufft,lora,dev,bench
+EXTRAS := audio,enhance,restoration,three_d,mri,fastmri,monai,twix,nufft,lora,dev,bench
 # Compared with in tests and benchmarks; what it asks for itself (wandb, CLIP, ...) is not needed for that.
 PEER := k-diffusion==0.1.1.post1
 # A metric of speech that every machine has to compile.

@@ -30,7 +30,7 @@ def test_core_and_hub_import_nothing_heavy():
     assert _imported("import fewstep.core\nfrom fewstep.core import hub\nhub.shipped()") == set()
 
 
-@pytest.mark.parametrize("room", ["fewstep.audio", "fewstep.mri", "fewstep.restoration"])
+@pytest.mark.parametrize("room", ["fewstep.audio", "fewstep.mri", "fewstep.restoration", "fewstep.three_d"])
 def test_rooms_import_no_training_framework(room):
     code = f"import {room}\nfor name in {room}.__all__: getattr({room}, name)"
     assert not _imported(code) & {"lightning", "pytorch_lightning", "hydra", "omegaconf", "torchvision"}

@@ -45,7 +45,7 @@ def test_every_module_and_data_file_is_there(names):
     suffixes = {".py", ".yaml", ".safetensors", ".md", ".xz", ".txt"}
     expected = {
         f"fewstep/{file.relative_to(ROOT).as_posix()}"
-        for room in ("core", "audio", "mri", "restoration", "configs", "weights", "benchmarks")
+        for room in ("core", "audio", "mri", "restoration", "three_d", "configs", "weights", "benchmarks")
         for file in (ROOT / room).rglob("*")
         if file.suffix in suffixes and not {"__pycache__", "build"} & set(file.parts)
     }
