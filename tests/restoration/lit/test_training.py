@@ -126,14 +126,6 @@ def test_ir_sde_weights_are_the_distance_of_means():
     torch.testing.assert_close((mean(eps) - mean(other)).abs(), (module.weight(step) * (eps - other)).abs())
 
 
-def test_cosine_rises_and_falls():
-    values = [losses.cosine(i, steps=100, warmup=10) for i in range(101)]
-    assert values[9] == values[10] == 1
-    assert values[:10] == sorted(values[:10])
-    assert values[10:] == sorted(values[10:], reverse=True)
-    assert values[100] == pytest.approx(0.002)
-
-
 def test_losses_look_into_the_hole_only():
     x, x0, mask = torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
     mask[..., :2, :] = 1
