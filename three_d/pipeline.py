@@ -151,7 +151,7 @@ def _batch(models: Models, told: Sequence[Told], seeds: list[int], options: Opti
     notes: list[tuple[str, ...]] = [()] * len(told)
     start = perf_counter()
     coords, calls = structures(models, told, seeds, options)
-    for trial in range(1, retries + 1):
+    for _ in range(retries):
         empty = [i for i, found in enumerate(coords) if not len(found)]
         if not empty:
             break

@@ -1,8 +1,8 @@
 """Solids as cells, captions and pictures on disk, made once: chunks of safetensors that a stopped run goes on with.
 
-A chunk of n solids holds ``starts`` [n + 1] (rows of the solid in what follows), ``coords`` uint8 [rows, 3], ``sdf`` int8
-[rows, b³] (127 is the reach), ``colour`` uint8 [rows, b³, 3], ``words`` uint8 [n, captions, length] and ``pictures`` uint8
-[n, views, P, P, 4].
+A chunk of n solids holds ``starts`` [n + 1] (rows of the solid in what follows), ``coords`` uint8 [rows, 3], ``sdf``
+int8 [rows, b³] (127 is the reach), ``colour`` uint8 [rows, b³, 3], ``words`` uint8 [n, captions, length] and
+``pictures`` uint8 [n, views, P, P, 4].
 """
 
 from __future__ import annotations

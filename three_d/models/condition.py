@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class Condition(nn.Module):
         self.order = nn.Parameter(torch.randn(1, length, channels) * 0.02)
         widths = (4, channels // 8, channels // 4, channels // 2, channels)
         parts: list[nn.Module] = []
-        for number, (wide, wider) in enumerate(zip(widths, widths[1:], strict=False)):
+        for number, (wide, wider) in enumerate(pairwise(widths)):
             parts += [nn.Conv2d(wide, wider, 3, stride=2, padding=1), *([nn.SiLU()] if number < 3 else [])]
         self.eye = nn.Sequential(*parts)
         self.pool = nn.AdaptiveAvgPool2d(4) if picture != 64 else nn.Identity()

@@ -1,3 +1,5 @@
+import pytest
+
 from fewstep.core.lit import rates
 
 
