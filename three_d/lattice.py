@@ -177,7 +177,7 @@ def _touched(inside: np.ndarray) -> np.ndarray:
         for shift in (-1, 1):
             cut = [slice(None), *[slice(1, -1)] * 3]
             cut[axis] = slice(1 + shift, inside.shape[axis] - 1 + shift)
-            found |= (core != inside[tuple(cut)]).reshape(len(inside), -1).any(1)
+            found |= (core != inside[tuple(cut)]).any((1, 2, 3))
     return found
 
 
