@@ -52,7 +52,8 @@ _MORE = {
 }  # fmt: skip
 _ALONE = {"sedan": "car", "van": "car", "pickup": "car", "desk": "table"}  # name a class if nothing else does
 _STOP = frozenset(
-    ["a", "an", "the", "and", "with", "of", "on", "in", "at", "its", "it", "is", "has", "have", "having", "that", "which", "some", "please", "make", "me", "model", "3d", "shape", "object", "coloured", "colored", "painted", "very", "style", "styled", "shaped", "made", "from", "for", "by", "to"]
+    """a an the and with of on in at its it is has have having that which some please make me model 3d shape object
+    coloured colored painted very style styled shaped made from for by to""".split()  # noqa: SIM905
 )
 _HEAD = frozenset(("with", "having", "has", "on", "that", "which", "and", "without", "no"))
 _PARTS = frozenset(VOCABULARY[VOCABULARY.index("legs") :])

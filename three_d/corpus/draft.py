@@ -146,7 +146,8 @@ def legs(
     else:
         x, z = width / 2 - thick / 2, depth / 2 - thick / 2
         if form == "splayed":
-            line = ((x * 0.86, height, z * 0.86), (x + thick * 0.3, thick / 2, z + thick * 0.3))
+            slant = min(0.14 * x, 0.22 * height)
+            line = ((x - slant, height, z - min(slant, 0.14 * z)), (x + thick * 0.3, thick / 2, z + thick * 0.3))
             d.add(Tube(line, thick / 2), colour=colour, mirror="xz")
         elif form == "round":
             d.add(Cylinder(thick / 2, height / 2 + 0.01), (x, height / 2 + 0.01, z), colour=colour, mirror="xz")

@@ -146,7 +146,7 @@ class Tube:
                 axis -= h * step
             square = w[0] * w[0] + w[1] * w[1] + w[2] * w[2]
             best = square if best is None else np.minimum(best, square)
-        return np.sqrt(best) - np.float32(self.radius)
+        return np.sqrt(np.asarray(best)) - np.float32(self.radius)
 
     def hull(self) -> tuple[np.ndarray, float]:
         """See `Primitive`."""
@@ -180,7 +180,8 @@ class Lathe:
 
     def hull(self) -> tuple[np.ndarray, float]:
         """See `Primitive`."""
-        return np.concatenate([_ring_corners(r, 0.0, "y")[:64] + [0, y, 0] for r, y in self.outline]), self.rounding
+        rings = [_ring_corners(r, 0.0, "y")[:64] + np.array([0, y, 0]) for r, y in self.outline]
+        return np.concatenate(rings), self.rounding
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class Convex:
         for plane in np.array(self.planes, np.float32):
             d = p[0] * plane[0] + p[1] * plane[1] + p[2] * plane[2] - plane[3]
             best = d if best is None else np.maximum(best, d, out=best)
-        return best  # type: ignore[return-value]
+        return np.asarray(best)
 
     def hull(self) -> tuple[np.ndarray, float]:
         """See `Primitive`."""
