@@ -78,13 +78,14 @@ def bottle(d: Draft) -> None:
     if part == "label":
         band = shoulder - ease if form != "round" else min(shoulder, 2 * radius)
         d.paint(Cylinder(0.6, band * d.uniform(0.2, 0.28)), (0, band * 0.5, 0), colour="second")
-    d.attributes |= {"form": form, "part": part}
+    d.attributes["form"] = form
     d.sized(size)
     d.forms.append(form)
     if grade:
         d.attributes["neck"] = grade
         d.clause("neck", grade)
     if d.told:
+        d.attributes["part"] = part
         d.clause(part, *d.told)
 
 
