@@ -13,6 +13,9 @@ NEAREST, FARTHEST = 5e-3, 4.0
 """Samples are moved this far from the surface at least, and cut off beyond that; 1 is the field's mean change over the
 edges that the surface crosses, so that the unit of the distances does not matter."""
 
+TRIES = 5
+"""Where four samples of a face tie exactly, the cases of two cubes may disagree: then the field is moved a little."""
+
 
 class EmptyShape(UsageError):
     """The field has no surface."""
@@ -45,8 +48,6 @@ def isosurface(sdf: np.ndarray, colour: np.ndarray | None = None) -> Mesh:
     Lewiner, Lopes, Vieira and Tavares, Efficient implementation of marching cubes' cases with topological guarantees,
     Journal of Graphics Tools 8(2), 2003.
     """
-    from skimage.measure import marching_cubes
-
     values = np.asarray(sdf, np.float32)
     if values.ndim != 3 or len(set(values.shape)) != 1 or values.shape[0] < 2:
         raise UsageError(f"expected distances on a cube [R, R, R] with R >= 2, got {list(np.shape(sdf))}")
@@ -56,10 +57,11 @@ def isosurface(sdf: np.ndarray, colour: np.ndarray | None = None) -> Mesh:
         raise UsageError(f"expected colours {[*values.shape, 3]}, got {list(np.shape(colour))}")
     if not (values < 0).any():
         raise EmptyShape("the shape is empty: no sample of the field is inside it")
-    r = values.shape[0]
-    vertices, faces, _, _ = marching_cubes(_closed(values), 0.0)
-    points = (vertices - 0.5) / r - 0.5  # padding by one: index 1 is sample 0
-    mesh = compact(_without_degenerate(Mesh(np.clip(points, -0.5, 0.5), faces)))
+    mesh = _marched(values)
+    for attempt in range(1, TRIES):
+        if mesh.watertight:
+            break
+        mesh = _marched(values, jitter=attempt * NEAREST / 10)
     if colour is None:
         return mesh
     tint = trilinear(np.asarray(colour, np.float32), mesh.vertices)
@@ -94,9 +96,21 @@ def trilinear(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
     return out.reshape(len(points), *grid.shape[3:])
 
 
-def _closed(values: np.ndarray) -> np.ndarray:
+def _marched(values: np.ndarray, *, jitter: float = 0.0) -> Mesh:
+    from skimage.measure import marching_cubes
+
+    r = values.shape[0]
+    vertices, faces, _, _ = marching_cubes(_closed(values, jitter), 0.0)
+    points = (vertices - 0.5) / r - 0.5  # padding by one: index 1 is sample 0
+    return compact(_without_degenerate(Mesh(np.clip(points, -0.5, 0.5), faces)))
+
+
+def _closed(values: np.ndarray, jitter: float) -> np.ndarray:
     """The field with a layer outside all around, which puts the wall on the face of the box, and no sample at zero."""
     unit = _change(values)
+    if jitter:
+        moved = np.sin(np.arange(values.size, dtype=np.float64) * 12.9898).reshape(values.shape)
+        values = values + (jitter * unit * moved).astype(np.float32)
     values = np.clip(values, -FARTHEST * unit, FARTHEST * unit)
     near = np.float32(NEAREST * unit)
     values = np.where(np.abs(values) < near, np.where(values < 0, -near, near), values)

@@ -46,7 +46,7 @@ class Mesh:
             raise UsageError(f"vertices are [V, 3], got {list(vertices.shape)}")
         if faces.ndim != 2 or faces.shape[1] != 3:
             raise UsageError(f"faces are [F, 3], got {list(faces.shape)}")
-        if faces.size and not (0 <= faces.min() and faces.max() < len(vertices)):
+        if faces.size and not (faces.min() >= 0 and faces.max() < len(vertices)):
             raise UsageError(f"faces name vertices 0 to {len(vertices) - 1}, got {faces.min()} to {faces.max()}")
         if not np.isfinite(vertices).all():
             raise UsageError("each coordinate must be finite, got NaN or infinity")
