@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fewstep.core import hub
+from fewstep.core.files import replacing
 from fewstep.mri.api import Reconstructor
 from fewstep.mri.batch import write_all
 from fewstep.mri.data import simulate
@@ -18,7 +19,7 @@ from fewstep.mri.geometry import unknown
 from fewstep.mri.physics.masks import equispaced_fraction
 from fewstep.mri.scan import Scan, ScanInfo
 from fewstep.mri.slices import reconstruct
-from fewstep.mri.write.files import replacing, write_json
+from fewstep.mri.write.files import write_json
 from fewstep.mri.write.pictures import png
 
 SIZE, COILS, ACCELERATION, CENTRE, NOISE, SEED, SLICE = 192, 8, 4, 0.08, 0.01, 1, 4

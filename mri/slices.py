@@ -83,7 +83,7 @@ def _slice(
     scan: Scan, i: int, reconstructor: Any, level: float, seed: int, file: Path | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Pictures [y, x] of one slice by name, and its report; from `file` if it is there, which is written if not."""
-    from fewstep.mri.write.files import replacing
+    from fewstep.core.files import replacing
 
     if file is not None and file.is_file():
         with contextlib.suppress(ValueError, OSError, KeyError, zipfile.BadZipFile), np.load(file) as stored:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from fewstep.core.errors import UsageError
+from fewstep.core.files import replacing
 from fewstep.restoration import batch
 from fewstep.restoration.api import Restorer
 from fewstep.restoration.batch import Job
 from fewstep.restoration.picture import Picture, read, write
-from fewstep.restoration.picture.write import replacing
 from fewstep.restoration.report import Shown, shown_of, write_report
 
 STD_WHITE = 0.125

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fewstep.core.files import replacing
 from fewstep.restoration.picture.picture import Picture, to_pil, with_bits
-from fewstep.restoration.picture.write import replacing
 
 LONGEST = 720
 """Pixels of a picture's longer side on the page; larger results are shown by their middle, in full resolution."""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from fewstep.core.errors import UsageError
+from fewstep.core.files import replacing
 from fewstep.mri.write.attributes import inherit, sanitise, uid, valid_uid
 from fewstep.mri.write.derivation import add_derivation, add_equipment
-from fewstep.mri.write.files import replacing
 from fewstep.mri.write.product import Product
 
 BRIGHTEST = 30000

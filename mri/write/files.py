@@ -3,34 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A temporary name beside `file`, which takes its place if nothing was raised.
-
-    Parameters
-    ----------
-    file
-        Where it shall be; its folder is made.
-
-    Yields
-    ------
-    Path
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{os.getpid()}.{file.name}")
-    try:
-        yield temporary
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+from fewstep.core.files import replacing
 
 
 def write_json(file: Path, content: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewstep.mri.write.files import replacing
+from fewstep.core.files import replacing
 
 
 def png(values: np.ndarray, *, low: float, high: float, cmap: str = "gray") -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fewstep.mri.write.files import replacing
+from fewstep.core.files import replacing
 from fewstep.mri.write.pictures import png
 from fewstep.mri.write.product import Product
 

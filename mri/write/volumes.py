@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewstep.mri.write.files import replacing
+from fewstep.core.files import replacing
 from fewstep.mri.write.product import Product
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fewstep.core.errors import UsageError
+from fewstep.core.files import replacing
 from fewstep.restoration.picture import exif as exif_bytes
 from fewstep.restoration.picture.picture import Picture, to_pil, with_bits
 
@@ -95,18 +93,6 @@ def write(file: str | Path, picture: Picture, *, bits: int | None = None, strip:
     with replacing(file) as temporary:
         temporary.write_bytes(content)
     return told
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A temporary name beside `file`, which takes its place if nothing was raised; its folder is made."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{os.getpid()}.{file.name}")
-    try:
-        yield temporary
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _by_pillow(picture: Picture, format: str) -> bytes:

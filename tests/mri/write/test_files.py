@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from fewstep.core.errors import UsageError
+from fewstep.core.files import replacing
 from fewstep.mri.geometry import Geometry, Turn, unknown, upright
 from fewstep.mri.scan import Scan, ScanInfo
 from fewstep.mri.write import product, write_json, write_nifti, write_npz, write_report, write_sheet
 from fewstep.mri.write.claims import STALE, claim
-from fewstep.mri.write.files import replacing, safe_name
+from fewstep.mri.write.files import safe_name
 from fewstep.mri.write.pictures import png
 
 from ..files import NORMAL, PHASE, READ, middle

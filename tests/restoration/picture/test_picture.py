@@ -8,12 +8,13 @@ import pytest
 from PIL import Image, ImageCms
 
 from fewstep.core.errors import UsageError
+from fewstep.core.files import replacing
 from fewstep.restoration.picture import Picture, of_pil, read, to_pil, write
 from fewstep.restoration.picture.alpha import bled
 from fewstep.restoration.picture.exif import HEADER, orientation, texts, upright
 from fewstep.restoration.picture.picture import with_bits
 from fewstep.restoration.picture.read import decode, turned
-from fewstep.restoration.picture.write import replacing, suffix_of
+from fewstep.restoration.picture.write import suffix_of
 
 
 def values(shape, dtype=np.uint8, seed=0):
