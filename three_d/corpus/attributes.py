@@ -113,7 +113,8 @@ def said(words: Sequence[str]) -> tuple[str, dict[str, str]]:
         Of `answers`, those that the words name; words that mean nothing of this kind are passed over.
     """
     at = next(i for i, word in enumerate(words) if word in ATTRIBUTES)
-    kind, found = words[at], {}
+    kind = words[at]
+    found: dict[str, str] = {}
     _take(words[:at], kind, _HEAD[kind], "colour", found)
     open_words: list[str] = []
     for word in words[at + 1 :]:
