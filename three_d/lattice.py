@@ -78,8 +78,8 @@ class Lattice:
         If the block does not divide the samples, or either is not positive.
     """
 
-    samples: int = 64
-    block: int = 4
+    samples: int = 60
+    block: int = 5
 
     def __post_init__(self) -> None:
         if min(self.samples, self.block) < 1 or self.samples % self.block:

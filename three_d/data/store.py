@@ -46,10 +46,10 @@ class Plan:
         A folder of models instead of procedural solids.
     """
 
-    shapes: int = 4096
+    shapes: int = 6144
     seed: int = 0
-    samples: int = 64
-    block: int = 4
+    samples: int = 60
+    block: int = 5
     captions: int = 8
     views: int = 3
     picture: int = 64
@@ -58,9 +58,7 @@ class Plan:
     @property
     def key(self) -> str:
         """A name that changes with all but the number of solids."""
-        from fewstep.three_d.text import VOCABULARY
-
-        parts = asdict(self) | {"vocabulary": VOCABULARY, "format": FORMAT}
+        parts = asdict(self) | {"format": FORMAT}
         del parts["shapes"]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

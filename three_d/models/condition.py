@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewstep.three_d.models.blocks import TransformerBlock
 from fewstep.three_d.models.slat_flow import SlatFlow
 from fewstep.three_d.models.structure_flow import StructureFlow
+from fewstep.three_d.models.transformer import TransformerBlock
 
 
 class Condition(nn.Module):

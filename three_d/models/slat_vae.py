@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from fewstep.three_d.models.blocks import TransformerBlock
-from fewstep.three_d.models.sparse import positions
+from fewstep.three_d.models.transformer import TransformerBlock, places
 
 
 class SlatVae(nn.Module):
@@ -37,8 +35,8 @@ class SlatVae(nn.Module):
     def __init__(
         self,
         *,
-        resolution: int = 16,
-        block: int = 4,
+        resolution: int = 12,
+        block: int = 5,
         latent: int = 16,
         channels: int = 128,
         heads: int = 4,
@@ -104,4 +102,4 @@ class SlatVae(nn.Module):
         return z * self.std.to(z) + self.mean.to(z)
 
     def _places(self, coords: Tensor, like: Tensor) -> Tensor:
-        return functional.pad(positions(coords, self.channels), (0, 0)).to(like)
+        return places(coords, self.channels).to(like)

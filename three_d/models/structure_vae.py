@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fewstep.core.errors import UsageError
-from fewstep.three_d.models.blocks import TransformerBlock
+from fewstep.three_d.models.transformer import TransformerBlock
 
 
 class StructureVae(nn.Module):
@@ -40,9 +40,9 @@ class StructureVae(nn.Module):
     def __init__(
         self,
         *,
-        resolution: int = 16,
-        patch: int = 4,
-        latent: int = 16,
+        resolution: int = 12,
+        patch: int = 3,
+        latent: int = 8,
         channels: int = 128,
         heads: int = 4,
         encoder_blocks: int = 2,
