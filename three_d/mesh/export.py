@@ -91,12 +91,13 @@ def obj(mesh: Mesh, name: str, facts: Mapping[str, Any]) -> bytes:
     lines.append(f"o {''.join(c if c.isalnum() else '_' for c in name) or 'shape'}")
     points = mesh.vertices.tolist()
     if mesh.colours is None:
-        lines += ["v %.7g %.7g %.7g" % tuple(p) for p in points]
+        lines += [f"v {x:.7g} {y:.7g} {z:.7g}" for x, y, z in points]
     else:
         colours = (mesh.colours / 255).tolist()
-        lines += ["v %.7g %.7g %.7g %.4f %.4f %.4f" % (*p, *c) for p, c in zip(points, colours, strict=True)]
-    lines += ["vn %.4f %.4f %.4f" % tuple(n) for n in mesh.normals.tolist()]
-    lines += ["f %d//%d %d//%d %d//%d" % (a, a, b, b, c, c) for a, b, c in (mesh.faces + 1).tolist()]
+        both = zip(points, colours, strict=True)
+        lines += [f"v {x:.7g} {y:.7g} {z:.7g} {r:.4f} {g:.4f} {b:.4f}" for (x, y, z), (r, g, b) in both]
+    lines += [f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in mesh.normals.tolist()]
+    lines += [f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in (mesh.faces + 1).tolist()]
     return ("\n".join(lines) + "\n").encode()
 
 
