@@ -1,6 +1,10 @@
 import pytest
 import torch
 
+from tests.three_d.stub import stub
+
+__all__ = ["stub", "tiny"]
+
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):

@@ -81,7 +81,8 @@ function matrix(camera, aspect) {
 }
 function bytes(text) { return Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer; }
 
-const VERTEX = `attribute vec3 position, normal; attribute vec4 colour; uniform mat4 matrix; uniform highp float line; varying vec3 n, tint;
+const VERTEX = `attribute vec3 position, normal; attribute vec4 colour;
+uniform mat4 matrix; uniform highp float line; varying vec3 n, tint;
 void main() {
   gl_Position = matrix * vec4(position, 1.0);
   gl_Position.z -= 0.002 * line * gl_Position.w;  // edges lie before their faces

@@ -200,7 +200,7 @@ def sheet(
     columns = columns or int(np.ceil(np.sqrt(len(meshes))))
     line = 0 if captions is None else 2 * (size // 20) + 12
     rows = -(-len(meshes) // columns)
-    paper = Image.new("RGB", (columns * size, rows * (size + line)), tuple(round(255 * v) for v in background))  # type: ignore[arg-type]
+    paper = Image.new("RGB", (columns * size, rows * (size + line)), tuple(round(255 * v) for v in background))
     pen = ImageDraw.Draw(paper)
     for k, mesh in enumerate(meshes):
         x, y = k % columns * size, k // columns * (size + line)
@@ -214,7 +214,8 @@ def sheet(
 def _write(pen: Any, text: str, x: int, y: int, wide: int) -> None:
     from PIL import ImageFont
 
-    font = ImageFont.load_default(max(wide // 20, 9))
+    tall = max(wide // 20, 9)
+    font = ImageFont.load_default(tall)
     lines, line = [], ""
     for word in text.split():
         longer = f"{line} {word}".strip()
@@ -224,7 +225,7 @@ def _write(pen: Any, text: str, x: int, y: int, wide: int) -> None:
         else:
             line = longer
     for k, part in enumerate([*lines, line][:2]):
-        pen.text((x, y + k * (font.size + 3)), part, font=font, fill=(60, 60, 60), anchor="ma")
+        pen.text((x, y + k * (tall + 3)), part, font=font, fill=(60, 60, 60), anchor="ma")
 
 
 def _animation(file: Path, pictures: list[np.ndarray], fps: int) -> None:
@@ -242,11 +243,18 @@ def _animation(file: Path, pictures: list[np.ndarray], fps: int) -> None:
     )  # fmt: skip
 
 
-def _mp4(file: Path, pictures: list[np.ndarray], fps: int) -> None:
+def require_mp4() -> None:
+    """Raise a UsageError if OpenCV is not installed."""
     try:
-        import cv2
+        import cv2  # noqa: F401
     except ImportError:
         raise UsageError("MP4 needs OpenCV: pip install opencv-python-headless; or write a .gif") from None
+
+
+def _mp4(file: Path, pictures: list[np.ndarray], fps: int) -> None:
+    require_mp4()
+    import cv2
+
     rows, columns = (side - side % 2 for side in pictures[0].shape[:2])  # MPEG-4 has even sides
     code = cv2.VideoWriter.fourcc(*"mp4v")
     writer = cv2.VideoWriter(str(file), code, float(fps), (columns, rows))
