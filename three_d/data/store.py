@@ -198,6 +198,8 @@ def _item(plan: Plan, files: Sequence[str] | None, i: int) -> dict[str, np.ndarr
 
 
 def _words(text: Any, caption: str) -> np.ndarray:
+    if not caption:  # a model whose name tells no kind
+        return np.zeros(text.LENGTH, np.uint8)
     return text.encode(caption).ids.astype(np.uint8)
 
 

@@ -104,7 +104,7 @@ def grid_of(sdf: np.ndarray, colour: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     sdf
-        [R, R, R] in object units, R a multiple of 32; clipped no nearer than 1/16 or so.
+        [R, R, R] in object units, negative inside; clipped no nearer than 1/32.
     colour
         [R, R, R, 3], sRGB in [0, 1].
 
@@ -118,14 +118,18 @@ def grid_of(sdf: np.ndarray, colour: np.ndarray) -> np.ndarray:
     UsageError
         If the sizes do not fit.
     """
-    r = sdf.shape[0]
-    if sdf.shape != (r,) * 3 or colour.shape != (r, r, r, 3) or r % SIDE:
-        raise UsageError(f"expected a field of a multiple of {SIDE} per side, got {sdf.shape} and {colour.shape}")
-    k = r // SIDE
-    blocks = (SIDE, k, SIDE, k, SIDE, k)
-    coarse = sdf.reshape(blocks).mean((1, 3, 5))
-    shade = colour.reshape(*blocks, 3).mean((1, 3, 5))
-    return _grid(coarse, shade)
+    from fewstep.three_d.mesh.isosurface import trilinear
+
+    if sdf.ndim != 3 or colour.shape != (*sdf.shape, 3) or len(set(sdf.shape)) != 1:
+        raise UsageError(f"expected a field [R, R, R] with its colours, got {sdf.shape} and {colour.shape}")
+    points = centres()
+    return _grid(trilinear(sdf, points).reshape((SIDE,) * 3), trilinear(colour, points).reshape(*(SIDE,) * 3, 3))
+
+
+def centres() -> np.ndarray:
+    """Where the judge looks, float32 [32³, 3], x slowest."""
+    axis = (np.arange(SIDE) + 0.5) / SIDE - 0.5
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3).astype(np.float32)
 
 
 def _grid(sdf: np.ndarray, colour: np.ndarray) -> np.ndarray:
@@ -155,4 +159,4 @@ def agreement(told: Mapping[str, str], kind: str, asked: Mapping[str, str]) -> d
     return found
 
 
-__all__ = ["SIDE", "Judge", "agreement", "grid_of", "questions"]
+__all__ = ["KIND", "SIDE", "Judge", "agreement", "centres", "grid_of", "questions"]
