@@ -30,6 +30,7 @@ def shape_all(args: argparse.Namespace) -> int:
     _require(args)
     run = _Run(args)
     for prompt, reason in failed:
+        run.count += 1
         run.fail(prompt, reason)
     left = run.without_existing(jobs) if args.skip_existing else jobs
     if left:
@@ -182,7 +183,7 @@ class _Run:
     def end(self) -> int:
         """Exit code: 1 if something failed."""
         if self.failed:
-            print(f"{self.failed} of {max(self.count, self.failed)} shapes failed", file=sys.stderr)
+            print(f"{self.failed} of {self.count} shapes failed", file=sys.stderr)
         return 1 if self.failed else 0
 
 

@@ -9,8 +9,8 @@ from fewstep.three_d.api import Wish
 from fewstep.three_d.lattice import Field
 from fewstep.three_d.pipeline import Draw
 from fewstep.three_d.render import viewer
-from tests.three_d.stub import PICTURE
 from tests.three_d.solids import ball, tint
+from tests.three_d.stub import PICTURE
 
 
 @pytest.fixture
