@@ -19,7 +19,7 @@ from fewstep.three_d.render.viewer import save_page
 from fewstep.three_d.results import Shape
 
 PROMPTS = ("a tall red chair with four white legs", "a blue mug with a handle", "a white desk lamp", "a red car")
-VIEW = {"azimuth": 35.0, "elevation": 20.0}
+AZIMUTH, ELEVATION = 35.0, 20.0
 
 
 def demonstrate(out: Path) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def demonstrate(out: Path) -> dict[str, Any]:
     if DEFAULT in dict(hub.shipped()):
         generator = ShapeGenerator.load(device="cpu")
         shapes = generator.make([Wish(prompt) for prompt in PROMPTS])
-        view = render(shapes[0].mesh, size=generator.picture_size, **VIEW)
+        view = _seen(shapes[0], generator.picture_size)
         again = generator.make([Wish(image=view)])[0]
         shapes.append(again)
         told["network calls"] = shapes[0].nfe
@@ -59,9 +59,13 @@ def demonstrate(out: Path) -> dict[str, Any]:
 
 def _overlap(view: np.ndarray, shape: Shape) -> float:
     """Intersection over union of the silhouettes, from the place where the picture was taken."""
-    seen = render(shape.mesh, size=view.shape[0], **VIEW)[..., 3] > 127
+    seen = _seen(shape, view.shape[0])[..., 3] > 127
     given = view[..., 3] > 127
     return float((seen & given).sum() / max((seen | given).sum(), 1))
+
+
+def _seen(shape: Shape, size: int) -> np.ndarray:
+    return render(shape.mesh, size=size, azimuth=AZIMUTH, elevation=ELEVATION)
 
 
 def _procedural(number: int) -> Shape:
