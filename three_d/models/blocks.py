@@ -13,61 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fewstep.three_d.models.attention import CrossAttention, Keys, SelfAttention, placed, single
 
-class HeadNorm(nn.Module):
-    """Root-mean-square norm of each head, with a gain per head and channel."""
-
-    def __init__(self, channels: int, heads: int):
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(heads, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [B, K, N, W/K] -> the same shape."""
-        gain = self.gamma * self.gamma.shape[1] ** 0.5
-        return (functional.normalize(x.float(), dim=-1) * gain[:, None].float()).to(x.dtype)
-
-
-class SelfAttention(nn.Module):
-    """Among the tokens."""
-
-    def __init__(self, channels: int, heads: int, *, qk_rms_norm: bool):
-        super().__init__()
-        self.heads = heads
-        self.to_qkv, self.to_out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
-        if qk_rms_norm:
-            self.q_rms_norm, self.k_rms_norm = (HeadNorm(channels // heads, heads) for _ in range(2))
-        self.normed = qk_rms_norm
-
-    def forward(self, h: Tensor, mask: Tensor | None) -> Tensor:
-        """h [B, N, W], mask bool [B, N] or None."""
-        q, k, v = self.to_qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if self.normed:
-            q, k = self.q_rms_norm(q), self.k_rms_norm(k)
-        seen = None if mask is None else mask[:, None, None, :]
-        mixed = functional.scaled_dot_product_attention(q, k, v.to(q.dtype), attn_mask=seen)
-        return self.to_out(mixed.transpose(1, 2).flatten(2))
-
-
-class CrossAttention(nn.Module):
-    """To the condition."""
-
-    def __init__(self, channels: int, cond_channels: int, heads: int, *, qk_rms_norm: bool):
-        super().__init__()
-        self.heads = heads
-        self.to_q, self.to_kv = nn.Linear(channels, channels), nn.Linear(cond_channels, 2 * channels)
-        self.to_out = nn.Linear(channels, channels)
-        if qk_rms_norm:
-            self.q_rms_norm, self.k_rms_norm = (HeadNorm(channels // heads, heads) for _ in range(2))
-        self.normed = qk_rms_norm
-
-    def forward(self, h: Tensor, cond: Tensor) -> Tensor:
-        """h [B, N, W], cond [B, L, D]."""
-        q = self.to_q(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = self.to_kv(cond).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if self.normed:
-            q, k = self.q_rms_norm(q), self.k_rms_norm(k)
-        mixed = functional.scaled_dot_product_attention(q, k, v.to(q.dtype))
-        return self.to_out(mixed.transpose(1, 2).flatten(2))
+__all__ = ["Block", "FeedForward", "TimeEmbedding", "Trunk", "placed", "plain_norm", "start"]
 
 
 class FeedForward(nn.Module):
@@ -98,6 +46,8 @@ class Block(nn.Module):
         Norm of queries and keys, of each attention.
     share_mod
         The modulation is handed in ready, [B, 6 W], instead of the time's embedding, [B, W].
+    block_mod
+        With `share_mod`: what is handed in is shifted by a parameter of the block's own, as in TRELLIS.2.
     """
 
     def __init__(
@@ -110,6 +60,7 @@ class Block(nn.Module):
         qk_rms_norm: bool = False,
         qk_rms_norm_cross: bool = False,
         share_mod: bool = False,
+        block_mod: bool = True,
     ):
         super().__init__()
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
@@ -117,14 +68,73 @@ class Block(nn.Module):
         self.cross_attn = CrossAttention(channels, cond_channels, heads, qk_rms_norm=qk_rms_norm_cross)
         self.mlp = FeedForward(channels, mlp_ratio)
         self.adaLN_modulation = None if share_mod else nn.Sequential(nn.SiLU(), nn.Linear(channels, 6 * channels))
+        own = share_mod and block_mod
+        self.modulation = nn.Parameter(torch.randn(6 * channels) / channels**0.5) if own else None
 
-    def forward(self, h: Tensor, embedding: Tensor, cond: Tensor, mask: Tensor | None = None) -> Tensor:
-        """h [B, N, W], embedding [B, W] or [B, 6 W], cond [B, L, D], mask bool [B, N] -> [B, N, W]."""
-        told = embedding if self.adaLN_modulation is None else self.adaLN_modulation(embedding)
+    def told(self, embedding: Tensor) -> Tensor:
+        """What an embedding [B, W] or a shared modulation [B, 6 W] says to this block, [B, 6 W]."""
+        if self.adaLN_modulation is not None:
+            return self.adaLN_modulation(embedding)
+        return embedding if self.modulation is None else embedding + self.modulation.to(embedding.dtype)
+
+    def forward(
+        self, h: Tensor, told: Tensor, keys: Keys, mask: Tensor | None = None, turns: Tensor | None = None
+    ) -> Tensor:
+        """h [B, N, W], told [B, 6 W], keys of the condition, mask bool [B, N], turns: see `SelfAttention`."""
         shift1, scale1, gate1, shift2, scale2, gate2 = told[:, None].chunk(6, -1)
-        h = h + gate1 * self.self_attn(plain_norm(h) * (1 + scale1) + shift1, mask)
-        h = h + self.cross_attn(self.norm2(h), cond)
+        h = h + gate1 * self.self_attn(plain_norm(h) * (1 + scale1) + shift1, mask, turns)
+        h = h + self.cross_attn(self.norm2(h), keys)
         return h + gate2 * self.mlp(plain_norm(h) * (1 + scale2) + shift2)
+
+
+class Trunk(nn.Module):
+    """What both flows share: time, blocks, and their memories of a condition. A base class.
+
+    Parameters
+    ----------
+    model_channels, cond_channels, num_blocks, num_heads
+        W, D, number of blocks, K.
+    mlp_ratio, qk_rms_norm, qk_rms_norm_cross, share_mod, block_mod
+        See `Block`.
+    """
+
+    def __init__(
+        self,
+        *,
+        model_channels: int,
+        cond_channels: int,
+        num_blocks: int,
+        num_heads: int,
+        share_mod: bool,
+        **options: float,
+    ):
+        super().__init__()
+        self.t_embedder = TimeEmbedding(model_channels)
+        self.share_mod, self.model_channels = share_mod, model_channels
+        if share_mod:
+            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(model_channels, 6 * model_channels))
+        self.blocks = nn.ModuleList(
+            [Block(model_channels, cond_channels, num_heads, share_mod=share_mod, **options) for _ in range(num_blocks)]
+        )
+
+    def keys(self, cond: Tensor) -> list[Keys]:
+        """Keys and values of a condition [B, L, D] in each block, made once for many steps; `forward` takes them."""
+        return [block.cross_attn.keys(cond) for block in self.blocks]
+
+    def through(
+        self,
+        h: Tensor,
+        embedding: Tensor,
+        cond: Tensor | list[Keys],
+        mask: Tensor | None = None,
+        turns: Tensor | None = None,
+    ) -> Tensor:
+        """h [B, N, W] and the time's embedding [B, W] through all blocks."""
+        told = self.adaLN_modulation(embedding) if self.share_mod else embedding
+        for number, block in enumerate(self.blocks):
+            keys = block.cross_attn.keys(cond) if isinstance(cond, Tensor) else cond[number]
+            h = block(h, block.told(told), keys, mask, turns)
+        return h
 
 
 class TimeEmbedding(nn.Module):
@@ -139,22 +149,13 @@ class TimeEmbedding(nn.Module):
         """t [B]."""
         half = self.waves // 2
         rates = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
-        angles = 1000 * t[:, None].float() * rates
+        angles = (1000 * t[:, None]).float() * rates
         return self.mlp(torch.cat([angles.cos(), angles.sin()], 1).to(self.mlp[0].weight.dtype))
 
 
-def plain_norm(h: Tensor) -> Tensor:
+def plain_norm(h: Tensor, *, eps: float = 1e-6) -> Tensor:
     """Layer norm without gain and shift, in single precision at least."""
-    return functional.layer_norm(h.float() if h.dtype != torch.float64 else h, h.shape[-1:], eps=1e-6).to(h.dtype)
-
-
-def placed(coords: Tensor, channels: int) -> Tensor:
-    """Sines, then cosines, of each of three coordinates, [..., 3] -> [..., channels]; what is left over is 0."""
-    n = channels // 6
-    rates = 1 / 10_000 ** (torch.arange(n, dtype=torch.float32, device=coords.device) / n)
-    angles = coords[..., None].float() * rates
-    waves = torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
-    return functional.pad(waves, (0, channels - waves.shape[-1]))
+    return functional.layer_norm(single(h), h.shape[-1:], eps=eps).to(h.dtype)
 
 
 def start(net: nn.Module) -> None:
