@@ -1,0 +1,222 @@
+"""Shapes of few steps against their teacher's 25: sets, words, meshes, times; autoencoders on shapes they never saw.
+
+Every set has the held-out shapes' full captions as its prompts and the same noise. With `data`: real models (CC0) too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from fewstep.benchmarks import _solids as part
+from fewstep.benchmarks._solids import SEED
+from fewstep.core.errors import UsageError
+from fewstep.three_d import pretrained
+from fewstep.three_d.corpus import make
+from fewstep.three_d.mesh.mesh import Mesh
+
+Progress = Callable[[str], None] | None
+
+TEACHER, STUDENT, RIVAL = "shapes-flow", "shapes-mdt", "shapes-consistency"
+LONG = f"{TEACHER}, 25 steps"
+STEPS = {TEACHER: (25, 8, 4, 2, 1), RIVAL: (1, 2), STUDENT: (1, 2)}
+PROMPTS = (
+    "a tall red chair with four white legs", "a wide blue chair with arms", "a round green table with one brown leg",
+    "a low long table with four legs", "a floor lamp with a pointed yellow shade", "a bent black lamp",
+    "a red mug with a white handle", "a tapered purple mug", "a white plane with swept blue wings and two engines",
+    "a yellow plane with a propeller", "a white house with a red gable roof and a chimney",
+    "a backless brown bench", "an open shelf with four orange boards", "a green bottle with a black cap",
+    "a blue van car with black wheels", "a red pickup car with grey wheels",
+)  # fmt: skip
+
+_SHOWN: list[tuple[str, list[Mesh]]] = []
+
+
+def rows(*, quick: bool = False, data: Path | None = None, progress: Progress = None) -> list[dict]:
+    """The table of the benchmark."""
+    _SHOWN.clear()
+    say = progress or (lambda message: None)
+    judge = part.judge()
+    if judge is None:
+        say("no shapes-judge here: nothing is said of words")
+    loaded = {name: found for name in STEPS if (found := part.models(name)) is not None}
+    for name in STEPS:
+        if name not in loaded:
+            say(f"no {name} here: its rows are left out")
+    table: list[dict] = []
+    if loaded:
+        n = 128 if quick else 512
+        real = part.references(n, next(iter(loaded.values())).lattice)
+        table += themselves(real, judge, say=say)
+        table += sets(loaded, real, judge, quick=quick, say=say)
+        table += cost(loaded, say=say)
+        _sheets(loaded, say)
+    table += autoencoders(quick=quick, data=data, say=say)
+    if not table:
+        raise UsageError("no model of shapes is here: train one (README) or install the weights")
+    return table
+
+
+def plots(rows: list[dict], out: Path) -> None:
+    """A chart of agreement and the sheet of sixteen prompts, one row of pictures per model."""
+    from PIL import Image
+
+    from fewstep.core.bench import chart
+    from fewstep.three_d.render.turntable import sheet
+
+    chart([row for row in rows if "as told" in row["metric"]] or rows, out / "shapes.png", title="shapes")
+    if _SHOWN:
+        meshes = [mesh for _, made in _SHOWN for mesh in made]
+        captions = [name if k == 0 else PROMPTS[k] for name, made in _SHOWN for k in range(len(made))]
+        Image.fromarray(sheet(meshes, captions, columns=len(PROMPTS), size=112)).save(out / "shapes-sheet.png")
+
+
+def themselves(real: part.Collection, judge: part.Judge | None, *, say: Callable) -> list[dict]:
+    """What the measures give for other held-out shapes, the best that can be reached."""
+    say("held-out shapes")
+    n = len(real.fields)
+    other = part.references(n, _lattice(real), first=n)
+    found = part.compared(other, real, None)
+    del found["Chamfer x 1000 to the shape of the same words"]
+    if judge is not None:
+        found |= part.judged(other, real, judge)
+    return [_row("held-out shapes themselves", metric, value) for metric, value in found.items()]
+
+
+def sets(
+    loaded: dict[str, pretrained.Models],
+    real: part.Collection,
+    judge: part.Judge | None,
+    *,
+    quick: bool,
+    say: Callable,
+) -> list[dict]:
+    """Each model at each number of steps, beside the references and the teacher's 25 steps."""
+    table: list[dict] = []
+    scores: dict[str, dict[str, float]] = {}
+    for name, models in loaded.items():
+        for steps in STEPS[name]:
+            if quick and steps in (8, 4):
+                continue
+            label = f"{name}, {steps} step{'s' if steps > 1 else ''}"
+            say(label)
+            made, draws = part.generated(models, real.prompts, steps)
+            scores[label] = part.compared(made, real, judge)
+            calls = {"steps": steps, "nfe": round(sum(d.nfe for d in draws) / len(draws))}
+            table += [_row(label, m, v, **calls, **_peer(scores, label, m)) for m, v in scores[label].items()]
+    return table
+
+
+def _peer(scores: dict[str, dict[str, float]], label: str, metric: str) -> dict:
+    if label == LONG or LONG not in scores or metric not in scores[LONG]:
+        return {}
+    return {"peer": LONG, "peer_value": scores[LONG][metric]}
+
+
+def cost(loaded: dict[str, pretrained.Models], *, say: Callable) -> list[dict]:
+    """One shape at a time and 16 at once, one thread: both flows' time; and words to GLB, the decoders included."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    table: list[dict] = []
+    slow: dict[int, float] = {}
+    for name, models in loaded.items():
+        for steps in STEPS[name]:
+            if steps in (8, 4):
+                continue
+            label = f"{name}, {steps} step{'s' if steps > 1 else ''}"
+            say(f"time of {label}")
+            for together in (1, 16):
+                value, whole, nfe = _timed(models, steps, together)
+                calls = {"steps": steps, "nfe": nfe}
+                slow.setdefault(together, value if label == LONG else 0.0)
+                peer = {"peer": LONG, "peer_value": slow[together]} if slow[together] and label != LONG else {}
+                how = "one at a time" if together == 1 else "16 at once"
+                table.append(_row(label, f"network ms per shape, {how}", value, **calls, **peer))
+                if peer:
+                    ratio = slow[together] / value
+                    target = {"target": 6.0, "ok": ratio >= 6} if name == STUDENT else {}
+                    table.append(_row(label, f"times faster than 25 steps, {how}", ratio, **calls, **target))
+                if together == 1:
+                    table.append(_row(label, "ms from words to GLB", whole, **calls))
+    torch.set_num_threads(threads)
+    return table
+
+
+def _timed(models: pretrained.Models, steps: int, together: int) -> tuple[float, float, int]:
+    """Median of three: milliseconds of both flows per shape, of the whole way of one shape, and network calls."""
+    nets, whole, calls = [], [], 0
+    prompts = [PROMPTS[i % len(PROMPTS)] for i in range(together)]
+    part.generated(models, prompts[:1], steps)
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(3):
+            begun = time.perf_counter()
+            made, draws = part.generated(models, prompts, steps)
+            if together == 1:
+                made.meshes[0].save(Path(folder) / "shape.glb")
+            whole.append(1000 * (time.perf_counter() - begun))
+            nets.append(1000 * (draws[0].seconds["structure"] + draws[0].seconds["slat"]) / together)
+            calls = draws[0].nfe
+    return median(nets), median(whole), calls
+
+
+def autoencoders(*, quick: bool, data: Path | None, say: Callable) -> list[dict]:
+    """Round trips of held-out procedural shapes, and of real models."""
+    nets = part.autoencoders()
+    if nets is None:
+        say("no shapes-vae here: its rows are left out")
+        return []
+    structure, slat = nets
+    lattice = part.Lattice(int(slat.resolution) * int(slat.block), int(slat.block))
+    trip = partial(part.round_trip, structure, slat, lattice)
+    say("autoencoders on held-out shapes")
+    n = 32 if quick else 128
+    found = trip([make(i, seed=1) for i in range(n)], lattice.take)
+    table = [_row(f"autoencoders, {n} held-out shapes", m, v) for m, v in found.items()]
+    if data is not None:
+        table += _real(trip, lattice, data, 12 if quick else 48, say)
+    return table
+
+
+def _real(trip: Callable, lattice: part.Lattice, data: Path, most: int, say: Callable) -> list[dict]:
+    from fewstep.three_d.data.meshes import cells_of, model_files, solid
+
+    folder = data / "shapes" if (data / "shapes").is_dir() else data
+    files = model_files(folder)
+    solids, skipped = [], 0
+    for file in files[:: max(1, len(files) // most)][:most]:
+        try:
+            solids.append(solid(file))
+        except UsageError as error:
+            skipped += 1
+            say(f"skipped: {error}")
+    say(f"autoencoders on {len(solids)} real models")
+    keep = partial(cells_of, samples=lattice.samples, block=lattice.block, cache=Path("runs") / "shapes-models")
+    label = f"autoencoders, {len(solids)} real models"
+    return [_row(label, m, v) for m, v in trip(solids, keep).items()] + [_row(label, "models skipped", skipped)]
+
+
+def _sheets(loaded: dict[str, pretrained.Models], say: Callable) -> None:
+    for name, steps in ((TEACHER, 25), (TEACHER, 1), (RIVAL, 1), (STUDENT, 1), (STUDENT, 2)):
+        if name in loaded:
+            say(f"sheet: {name}, {steps}")
+            made, _ = part.generated(loaded[name], PROMPTS, steps)
+            _SHOWN.append((f"{name}, {steps}", made.meshes))
+
+
+def _lattice(real: part.Collection) -> part.Lattice:
+    samples = len(real.fields[0].sdf)
+    return part.Lattice(samples, round(real.reach * samples))
+
+
+def _row(name: str, metric: str, value: float, **more: object) -> dict:
+    plain = {"peer": None, "peer_value": None, "target": None, "ok": None, "steps": None, "nfe": None}
+    return {"row": name, "metric": metric, "value": value, **plain, "dtype": "float32", "seed": SEED, **more}
+
+
+__all__: Sequence[str] = ["PROMPTS", "autoencoders", "cost", "plots", "rows", "sets", "themselves"]
