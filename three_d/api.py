@@ -18,7 +18,7 @@ import torch
 
 from fewstep.core.errors import UsageError
 from fewstep.three_d import picture, pipeline, pretrained, text
-from fewstep.three_d.mesh.clean import SHARE, without_crumbs
+from fewstep.three_d.mesh.clean import ROUNDS, SHARE, smoothed, without_crumbs
 from fewstep.three_d.mesh.isosurface import isosurface
 from fewstep.three_d.pipeline import Draw, Options, Told
 from fewstep.three_d.pretrained import Models
@@ -48,6 +48,15 @@ class Wish:
     prompt: str | None = None
     image: Any = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Mending:
+    """What is done to meshes, and how many were drawn together."""
+
+    share: float
+    smooth: int
+    together: int
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ class ShapeGenerator:
         seed: int = 0,
         num: int = 1,
         share: float = SHARE,
+        smooth: int = ROUNDS,
         progress: Progress | None = None,
     ) -> Any:
         """Make a shape, or several of the same.
@@ -131,6 +141,8 @@ class ShapeGenerator:
             How many: of the seeds `seed`, `seed` + 1, ...
         share
             Parts with less of the volume are dropped; 0 keeps all.
+        smooth
+            Rounds of smoothing, which keep the volume; 0 keeps the surface as it was decoded.
         progress
             Called with the part that is done.
 
@@ -148,7 +160,8 @@ class ShapeGenerator:
         if num < 1:
             raise UsageError(f"num is at least 1, got {num}")
         wishes = [Wish(prompt, image, seed + k) for k in range(num)]
-        made = self.make(wishes, steps=steps, guidance_scale=guidance_scale, share=share, progress=progress)
+        options: dict[str, Any] = {"steps": steps, "guidance_scale": guidance_scale, "share": share, "smooth": smooth}
+        made = self.make(wishes, progress=progress, **options)
         return made if num > 1 else made[0]
 
     def make(
@@ -158,11 +171,14 @@ class ShapeGenerator:
         steps: int | None = None,
         guidance_scale: float | None = None,
         share: float = SHARE,
+        smooth: int = ROUNDS,
         progress: Progress | None = None,
     ) -> list[Shape]:
         """Make many shapes, some at a time; as for a call, but each wish has its own words, picture and seed."""
         if steps is not None and steps < 1:
             raise UsageError(f"steps is at least 1, got {steps}")
+        if smooth < 0 or not 0 <= share <= 1:
+            raise UsageError(f"expected smooth >= 0 and a share from 0 to 1, got {smooth} and {share}")
         told, prompts = self._understood(wishes)
         options = Options(steps=steps, guidance_scale=guidance_scale)
         found: list[Shape] = []
@@ -181,7 +197,7 @@ class ShapeGenerator:
                 size //= 2
                 continue
             for draw, prompt, wish in zip(drawn, prompts[part], wishes[part], strict=True):
-                found.append(self._shape(draw, prompt, wish, options, share, len(drawn)))
+                found.append(self._shape(draw, prompt, wish, options, _Mending(share, smooth, len(drawn))))
             if progress is not None:
                 progress(len(found) / len(wishes))
         return found
@@ -206,12 +222,11 @@ class ShapeGenerator:
     def _drawn(self, told: Sequence[Told], seeds: Sequence[int], options: Options) -> list[Draw]:
         return pipeline.generate(self.models, told, seeds=seeds, options=options, batch_size=len(told))
 
-    def _shape(
-        self, draw: Draw, prompt: text.Prompt | None, wish: Wish, options: Options, share: float, together: int
-    ) -> Shape:
+    def _shape(self, draw: Draw, prompt: text.Prompt | None, wish: Wish, options: Options, mending: _Mending) -> Shape:
         begun = perf_counter()
-        mesh, crumbs = without_crumbs(isosurface(draw.field.sdf, draw.field.colour), share=share)
-        seconds = {stage: total / together for stage, total in draw.seconds.items()}
+        mesh, crumbs = without_crumbs(isosurface(draw.field.sdf, draw.field.colour), share=mending.share)
+        mesh = smoothed(mesh, rounds=mending.smooth)
+        seconds = {stage: total / mending.together for stage, total in draw.seconds.items()}
         notes = (*(() if prompt is None else prompt.notes), *draw.notes)
         if crumbs:
             notes += (f"dropped {crumbs} small part{'s' if crumbs > 1 else ''}",)

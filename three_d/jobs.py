@@ -15,7 +15,7 @@ from typing import Any
 
 from fewstep.core.errors import UsageError
 from fewstep.three_d import picture, plan, text
-from fewstep.three_d.mesh.clean import SHARE, require_simplifier
+from fewstep.three_d.mesh.clean import ROUNDS, SHARE, require_simplifier
 from fewstep.three_d.plan import Job
 from fewstep.three_d.render import turntable, viewer
 from fewstep.three_d.results import Shape
@@ -123,6 +123,7 @@ class _Run:
     def _shapes(self, generator: Any, jobs: Sequence[Job], alone: bool) -> list[Shape | None]:
         options = {"steps": self.args.steps, "guidance_scale": self.args.guidance_scale}
         options["share"] = SHARE if self.args.share is None else self.args.share
+        options["smooth"] = ROUNDS if self.args.smooth is None else self.args.smooth
         try:
             return list(generator.make([job.wish for job in jobs], **options))
         except ERRORS:
@@ -158,7 +159,6 @@ class _Run:
 
     def _write(self, job: Job, shape: Shape) -> tuple[list[Path], Shape]:
         args = self.args
-        shape = shape.smoothed(args.smooth) if args.smooth else shape
         shape = shape.simplified(args.simplify) if args.simplify is not None else shape
         files = [shape.save(file, size=args.size) for file in job.files]
         if job.turntable is not None:

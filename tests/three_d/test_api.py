@@ -39,6 +39,14 @@ def test_several_shapes_have_seeds_that_count_up(generator):
     assert (shapes[1].mesh.vertices == generator("a mug", seed=6).mesh.vertices).all()
 
 
+def test_smoothing_can_be_left_out(generator):
+    soft, rough = (generator("a mug", **how).mesh for how in ({}, {"smooth": 0}))
+    assert soft.volume == pytest.approx(rough.volume, rel=1e-3)
+    assert (soft.faces == rough.faces).all()
+    assert np.linalg.norm(soft.vertices - rough.vertices, axis=1).mean() > 1e-4
+    assert rough.extents[0] == pytest.approx(0.8, abs=1e-3)
+
+
 def test_options_reach_the_pipeline(generator, stub):
     assert generator("a mug", steps=4, guidance_scale=2.5).nfe == 8
     options = stub.calls[0][2]
@@ -105,7 +113,8 @@ def test_crumbs_are_dropped_and_told(generator, monkeypatch):
         ({"prompt": "a mug", "num": 0}, "num is at least 1, got 0"),
         ({"prompt": "a mug", "steps": 0}, "steps is at least 1, got 0"),
         ({"prompt": "a mug", "seed": -1}, "at least 0, got -1"),
-        ({"prompt": "a mug", "share": 2}, "share is from 0 to 1, got 2"),
+        ({"prompt": "a mug", "share": 2}, "a share from 0 to 1, got 5 and 2"),
+        ({"prompt": "a mug", "smooth": -1}, "smooth >= 0 and a share from 0 to 1, got -1"),
         ({"image": "nowhere.png"}, "no such picture"),
     ],
 )
