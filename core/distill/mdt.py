@@ -11,7 +11,7 @@ whole tensor (`l2`), which switches the correction off in high dimension; the pa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -128,6 +128,7 @@ def velocity_distillation(
     *,
     differentiate: Callable[..., Tensor] = finite_difference,
     normalise: Norm | None = None,
+    cap: float | None = None,
     distance: distances.Distance = distances.mse,
 ) -> Tensor:
     """Move the samples z − phi(z, 1) along the teacher's minus the student's velocity, [batch].
@@ -140,6 +141,8 @@ def velocity_distillation(
         Prior draw that becomes a sample, and the noise that is added to that sample, [batch, ...].
     t
         Where the velocities are compared, [batch].
+    cap
+        Largest norm of u − v over that of v, per item; what is longer is shortened. None: any.
 
     Returns
     -------
@@ -152,7 +155,10 @@ def velocity_distillation(
         v = teacher(x, t)
         change = differentiate(phi, x, t, v)
         u = phi(x, t) + _like(t, x) * (change if normalise is None else normalise(change))
-        goal = leap - (u - v)
+        apart = u - v
+        if cap is not None:
+            apart = apart * (cap * _norm(v) / _norm(apart).clamp(min=1e-12)).clamp(max=1)
+        goal = leap - apart
     return distance(leap, goal)
 
 
@@ -183,11 +189,21 @@ class MarginalData:
         None, `l2` or `rms`.
     distance
         See `fewstep.core.distill.distance`.
+    logit_normal
+        Mean and deviation of the normal law whose sigmoid is the time, spread over [2 dt, 1]; None: even times.
+    matching_guidance, distillation_guidance
+        Guidance weight of the teacher in each loss; batches must have ``uncond``. None: the teacher as it is handed in.
+        The paper's and TRELLIS' strengths are these less 1.
+    distillation_from
+        Iteration from which velocity distillation takes part: the student's velocity is that of its own law only where
+        velocity matching has brought it.
+    cap
+        See `velocity_distillation`.
 
     Raises
     ------
     UsageError
-        If the path is another one.
+        If the path is another one, or guidance is asked for and batches have no ``uncond``.
     """
 
     matching: float = 1.0
@@ -195,22 +211,73 @@ class MarginalData:
     dt: float = 1e-2
     normalise: Norm | None = None
     distance: distances.Distance = distances.mse
+    logit_normal: tuple[float, float] | None = None
+    matching_guidance: float | None = None
+    distillation_guidance: float | None = None
+    distillation_from: int = 0
+    cap: float | None = None
     pairs: ClassVar[bool] = False
 
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""
         if not path.key.startswith("rectified_flow") or items.y is not None:
             raise UsageError(f"MDT-dist is defined on the rectified flow without y, got {path.key}")
-        phi, teacher = velocity_of(nets.student), velocity_of(nets.teacher)
-        t, noise = items.uniform(generator, 2 * self.dt, 1.0), items.noise(generator)
+        phi = velocity_of(nets.student)
+        t, noise = self._times(items, generator), items.noise(generator)
         options: dict[str, Any] = {
             "differentiate": lambda phi, x, t, v: finite_difference(phi, x, t, v, dt=self.dt),
             "normalise": self.normalise,
             "distance": items.measured(self.distance),
         }
-        x = path.sample(items.x0, noise, t)
+        x, teacher = path.sample(items.x0, noise, t), _guided(nets, self.matching_guidance, t)
         total = self.matching * velocity_matching(phi, teacher, x, t, **options)
-        if self.distillation:
-            z = items.noise(generator)
+        if self.distillation and items.iteration >= self.distillation_from:
+            z, teacher = items.noise(generator), _guided(nets, self.distillation_guidance, t)
+            options["cap"] = self.cap
             total = total + self.distillation * velocity_distillation(phi, teacher, z, noise, t, **options)
         return total
+
+    def _times(self, items: Items, generator: torch.Generator) -> Tensor:
+        if self.logit_normal is None:
+            return items.uniform(generator, 2 * self.dt, 1.0)
+        mean, std = self.logit_normal
+        normal = torch.special.ndtri(items.uniform(generator, 1e-6, 1 - 1e-6))
+        return 2 * self.dt + (1 - 2 * self.dt) * torch.sigmoid(mean + std * normal)
+
+
+def _guided(nets: Nets, w: float | None, t: Tensor) -> Velocity:
+    if w is None:
+        return velocity_of(nets.teacher)
+    if nets.guided is None:
+        raise UsageError("guidance of the teacher is asked for: batches need 'uncond', what the net is told without")
+    return velocity_of(nets.guided(torch.full_like(t, w)))
+
+
+def paper(**changes: Any) -> MarginalData:
+    """The options of arXiv:2509.04406 (section 5): even times, strengths 40 and 100, no normalisation.
+
+    Parameters
+    ----------
+    changes
+        Options of `MarginalData` that differ.
+
+    Returns
+    -------
+    MarginalData
+    """
+    return replace(MarginalData(matching_guidance=41.0, distillation_guidance=101.0), **changes)
+
+
+def release(**changes: Any) -> MarginalData:
+    """The options of the released configs, where they differ from the paper: late times, and `l2`.
+
+    Parameters
+    ----------
+    changes
+        Options of `MarginalData` that differ.
+
+    Returns
+    -------
+    MarginalData
+    """
+    return replace(paper(logit_normal=(1.0, 1.0), normalise=l2), **changes)
