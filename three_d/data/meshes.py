@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from fewstep.core.errors import UsageError
-from fewstep.three_d.corpus.draft import COLOURS
 from fewstep.three_d.corpus.shape import FIT
+from fewstep.three_d.data.colour_names import commonest
 from fewstep.three_d.data.read_mesh import SUFFIXES, Model, read_model
 from fewstep.three_d.data.winding import winding_numbers
 from fewstep.three_d.lattice import Cells, Lattice
@@ -68,7 +68,8 @@ class MeshSolid:
 
         words = re.findall("[a-z]+", self.name.lower())
         try:
-            return next(w for w in text.encode(" ".join(words)).words if w in text.KINDS) if words else ""
+            told = text.encode(" with ".join(words)).words if words else ()  # names start with what it is
+            return next((word for word in told if word in text.KINDS), "")
         except UsageError:
             return ""
 
@@ -124,9 +125,7 @@ class MeshSolid:
             return ""
         if generator is not None and generator.random() < 0.3:
             return f"a {kind}"
-        named = np.array(list(COLOURS.values())) * 255
-        nearest = np.square(self.colours[:, None].astype(np.float32) - named).sum(2).argmin(1)
-        word = list(COLOURS)[int(np.bincount(nearest, minlength=len(named)).argmax())]
+        word = commonest(self.colours)
         return f"{'an' if word[0] in 'aeiou' else 'a'} {word} {kind}"
 
     @cached_property

@@ -205,7 +205,12 @@ def test_folders_without_models(tmp_path):
 def test_captions_tell_what_the_name_tells(tmp_path):
     mesh = box((1, 1, 1))
     mesh.visual.vertex_colors = np.tile(np.array([[210, 30, 30, 255]], np.uint8), (8, 1))
-    for name, caption in (("chair_A", "a red chair"), ("couch_pillows", "a red bench"), ("tomato", "")):
+    for name, caption in (
+        ("chair_A", "a red chair"),
+        ("couch_pillows", "a red bench"),
+        ("lamp_table", "a red lamp"),
+        ("tomato", ""),
+    ):
         mesh.export(tmp_path / f"{name}.ply")
         assert solid(tmp_path / f"{name}.ply").caption() == caption
 
