@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fewstep.core.errors import UsageError
 from fewstep.three_d.models.attention import CrossAttention, Keys, SelfAttention, placed, single
 
 __all__ = ["Block", "FeedForward", "TimeEmbedding", "Trunk", "placed", "plain_norm", "start"]
@@ -96,6 +97,11 @@ class Trunk(nn.Module):
         W, D, number of blocks, K.
     mlp_ratio, qk_rms_norm, qk_rms_norm_cross, share_mod, block_mod
         See `Block`.
+
+    Raises
+    ------
+    UsageError
+        If the heads do not divide the width.
     """
 
     def __init__(
@@ -109,6 +115,8 @@ class Trunk(nn.Module):
         **options: float,
     ):
         super().__init__()
+        if model_channels % num_heads:
+            raise UsageError(f"num_heads {num_heads} does not divide model_channels {model_channels}")
         self.t_embedder = TimeEmbedding(model_channels)
         self.share_mod, self.model_channels = share_mod, model_channels
         if share_mod:
