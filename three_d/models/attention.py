@@ -28,8 +28,8 @@ class HeadNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, K, N, d] -> the same shape and type; single precision at least inside."""
-        gain = self.gamma * self.gamma.shape[1] ** 0.5
-        return (functional.normalize(single(x), dim=-1) * gain[:, None]).to(x.dtype)
+        gain, wide = self.gamma * self.gamma.shape[1] ** 0.5, single(x)
+        return (wide * wide.square().sum(-1, keepdim=True).clamp(min=1e-24).rsqrt() * gain[:, None]).to(x.dtype)
 
 
 class SelfAttention(nn.Module):
