@@ -1,9 +1,13 @@
+import sys
+from itertools import pairwise
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from fewstep.core import rng
 from fewstep.core.errors import UsageError
-from fewstep.three_d.models.attention import attend, placed, rotated, rotations
+from fewstep.three_d.models.attention import _ragged, attend, placed, rotated, rotations
 from fewstep.three_d.models.blocks import plain_norm
 from fewstep.three_d.models.slat_flow import SlatFlow
 from fewstep.three_d.models.structure_flow import StructureFlow
@@ -204,6 +208,22 @@ def test_attention_over_nothing_is_finite():
     got = attend(q, q, q, mask)
     torch.testing.assert_close(got[:1], attend(q[:1, :, :], q[:1, :, ::2], q[:1, :, ::2]))
     assert got.isfinite().all()
+
+
+def test_the_ragged_kernel_is_given_what_it_expects(monkeypatch):
+    """FlashAttention is asked for packed tokens and their ends; a stand-in attends item by item."""
+
+    def attention(q, k, v, ends, k_ends, longest, k_longest):
+        assert (ends.dtype, longest, k_longest) == (torch.int32, 40, 40)
+        assert torch.equal(ends, k_ends)
+        parts = (slice(a, b) for a, b in pairwise(ends.tolist()))
+        return torch.cat([attend(*(x[p].transpose(0, 1)[None] for x in (q, k, v)))[0].transpose(0, 1) for p in parts])
+
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_varlen_func=attention))
+    _, mask = ragged()
+    q, k, v = (normal(3, 2, 40, 8, seed=seed) for seed in range(3))
+    want = attend(q, k, v, mask) * mask[:, None, :, None]
+    torch.testing.assert_close(_ragged(q, k, v, mask), want, rtol=0, atol=1e-6)
 
 
 def test_the_norm_keeps_types():
