@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -215,7 +215,7 @@ def latents(
 def _follow(
     models: Models, model: Pretrained, noise: Tensor, cond: dict[str, Any], options: Options
 ) -> tuple[Tensor, int]:
-    settings = models.config
+    settings, net = models.config, cast(Any, model.net)
     student = "distilled" in model.config
     w = options.guidance_scale
     if student and w not in (None, 1, 1.0):
@@ -227,10 +227,10 @@ def _follow(
         raise UsageError(f"steps is at least 1, got {steps}")
     shift = float(settings.get("shift", 1.0)) if options.shift is None else options.shift
     grid = times.shift(times.uniform(model.path, steps), shift)
-    denoise = model.denoise(cond=model.net.tell(cond))
+    denoise = model.denoise(cond=net.tell(cond))
     if w != 1:
         blank = cond | {key: torch.zeros_like(cond[key]) for key in ("words", "image")}
-        denoise = guide.cfg(denoise, model.denoise(cond=model.net.tell(blank)), w, interval=(low, high))
+        denoise = guide.cfg(denoise, model.denoise(cond=net.tell(blank)), w, interval=(low, high))
     drawn = sample(denoise, model.path, times=grid, solver=model.solver or solvers.ddim(), x=noise, shape=noise.shape)
     return drawn.x, drawn.nfe
 

@@ -123,7 +123,7 @@ def load(name: str | Path, *, device: str | torch.device = "cpu") -> Models:
         raise UsageError(f"{name}: config.yaml lacks {', '.join(missing)}: made by fewstep.three_d.pretrained.packed")
     beside = folder.parent / str(config["vae"])
     vae = beside if (beside / hub.CONFIG).is_file() else config["vae"]
-    nets = {stage: autoencoder(vae, stage, device=device) for stage in ("structure", "slat")}
+    nets: dict[str, Any] = {stage: autoencoder(vae, stage, device=device) for stage in ("structure", "slat")}
     told = {stage: Pretrained.of(getattr(pair, stage), config[stage] | {"sha256": config["sha256"]}) for stage in nets}
     structure, slat = nets["structure"], nets["slat"]
     lattice = Lattice(int(slat.resolution) * int(slat.block), int(slat.block))

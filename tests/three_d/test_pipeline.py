@@ -1,4 +1,5 @@
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_euler_steps_on_the_shifted_times(models):
     x = rng.normal((1, 4, 2, 2, 2), [rng.generator(7, 1)], torch.float32, "cpu")
     u = torch.linspace(1, 0, 5, dtype=torch.float64)
     grid = 3 * u / (1 + 2 * u)
-    for t, r in zip(grid[:-1], grid[1:], strict=True):
+    for t, r in pairwise(grid):
         now = t.float()[None]
         c = model.net(x, now, {"words": ids, "image": blank})
         n = model.net(x, now, {"words": torch.zeros_like(ids), "image": blank})
@@ -109,10 +110,8 @@ def test_wrong_use_is_refused(models, tiny, tmp_path):
         generate(models, [_told(1)], seeds=[])
     with pytest.raises(UsageError, match="steps is at least 1"):
         generate(models, [_told(1)], seeds=[0], options=Options(steps=-1))
-    student = dataclasses.replace(
-        models,
-        structure=dataclasses.replace(models.structure, config=dict(models.structure.config) | {"distilled": "x"}),
-    )
+    first = dataclasses.replace(models.structure, config=dict(models.structure.config) | {"distilled": "x"})
+    student = dataclasses.replace(models, structure=first)
     with pytest.raises(UsageError, match="guidance built in"):
         generate(student, [_told(1)], seeds=[0], options=Options(guidance_scale=3))
     with pytest.raises(UsageError, match="kind"):

@@ -18,7 +18,7 @@ from torch.nn import functional
 from fewstep.core import rng
 from fewstep.core.checkpoint import export
 from fewstep.core.errors import UsageError
-from fewstep.three_d.pretrained import SLAT_VAE, STRUCTURE_VAE
+from fewstep.three_d.pretrained import SLAT_VAE, STRUCTURE_VAE, autoencoder
 
 Batch = Mapping[str, Any]
 
@@ -34,8 +34,16 @@ class VaeModule(pl.LightningModule):
         k, the weight of the mean divergence per latent value.
     optimizer, scheduler
         ``(parameters) -> optimizer``, ``(optimizer) -> scheduler`` stepped after each batch, or None.
+    start
+        Go on from a trained autoencoder of this kind (a folder, a run, a name), with its decoder alone: the latents
+        stay what they are, and so does whatever learnt them.
     seed
         Of the latents' noise.
+
+    Raises
+    ------
+    UsageError
+        If the weights to start from do not fit.
     """
 
     recipe: Mapping[str, Any] | None = None
@@ -47,15 +55,19 @@ class VaeModule(pl.LightningModule):
         kl: float = 1e-3,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
         scheduler: Callable[..., Any] | None = None,
+        start: str | None = None,
         seed: int = 0,
     ):
         super().__init__()
         self.net: Any = net
+        self.frozen = start is not None
+        if start is not None:
+            self._take(start)
         self.kl, self.optimizer, self.scheduler, self.seed = kl, optimizer, scheduler, seed
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler per step if there is one."""
-        optimizer = self.optimizer(self.parameters())
+        optimizer = self.optimizer([value for value in self.parameters() if value.requires_grad])
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
@@ -102,10 +114,21 @@ class VaeModule(pl.LightningModule):
         job = recipe or self.recipe
         if job is None:
             raise UsageError("nothing says how to rebuild this net: pass recipe=, the plain job with module.net")
-        if self._trainer is not None and self.trainer.datamodule is not None:
+        if not self.frozen and self._trainer is not None and self.trainer.datamodule is not None:
             self._measure(self.trainer.datamodule.trained)
         kind = STRUCTURE_VAE if hasattr(self.net, "patch") else SLAT_VAE
         return export(folder, self.net, {"kind": kind, "model": job["module"]["net"]})
+
+    def _take(self, start: str) -> None:
+        trained = autoencoder(start, "structure" if hasattr(self.net, "patch") else "slat")
+        try:
+            self.net.load_state_dict(trained.state_dict())
+        except RuntimeError as error:
+            raise UsageError(f"{start} does not fit this net: {str(error).splitlines()[-1].strip()}") from None
+        for part in (self.net.enter, self.net.encoder, self.net.moments):
+            part.requires_grad_(False)
+        if hasattr(self.net, "place"):
+            self.net.place.requires_grad_(False)
 
     @torch.no_grad()
     def _measure(self, batches: Any, most: int = 64) -> None:
