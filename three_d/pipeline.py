@@ -23,6 +23,9 @@ from fewstep.core.sample import sample
 from fewstep.three_d.lattice import Cells, Field
 from fewstep.three_d.pretrained import Models
 
+FURTHER = 1_000_003
+"""How far the next seed is from one that gave an empty shape: not the seed of the next shape."""
+
 Progress = Callable[[str, int, int], None]
 """``progress(stage, done, total)``."""
 
@@ -156,8 +159,8 @@ def _batch(models: Models, told: Sequence[Told], seeds: list[int], options: Opti
         if not empty:
             break
         for i in empty:
-            notes[i] += (f"seed {seeds[i]} gave an empty shape, took {seeds[i] + 1}",)
-            seeds[i] += 1
+            notes[i] += (f"seed {seeds[i]} gave an empty shape, took {seeds[i] + FURTHER}",)
+            seeds[i] += FURTHER
         again, more = structures(models, [told[i] for i in empty], [seeds[i] for i in empty], options)
         calls += more
         for i, found in zip(empty, again, strict=True):

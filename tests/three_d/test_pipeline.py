@@ -8,7 +8,7 @@ import torch
 from fewstep.core import rng, times
 from fewstep.core.errors import UsageError
 from fewstep.three_d import pretrained
-from fewstep.three_d.pipeline import Options, Told, generate, latents, structures
+from fewstep.three_d.pipeline import FURTHER, Options, Told, generate, latents, structures
 from fewstep.three_d.pretrained import autoencoder, packed
 
 
@@ -89,7 +89,7 @@ def test_a_shape_without_cells_takes_the_next_seed_and_then_says_so(models):
 
     once = dataclasses.replace(models, structure_vae=Emptied(models.structure_vae, 1))
     draw = generate(once, [_told(1)], seeds=[11])[0]
-    assert draw.seed == 12
+    assert draw.seed == 11 + FURTHER
     assert "seed 11" in draw.notes[0]
     never = dataclasses.replace(models, structure_vae=Emptied(models.structure_vae, 99))
     with pytest.raises(UsageError, match="no shape after 3 seeds"):

@@ -243,15 +243,20 @@ def encoded(vae: str, stage: str, data: Stored, *, batch_size: int = 64) -> Tens
     from fewstep.three_d.pretrained import autoencoder
 
     net: Any = autoencoder(vae, stage)
-    found = []
+    order = np.argsort(data.counts, kind="stable")  # little padding
+    whole = torch.empty(0)
     for first in range(0, len(data), batch_size):
-        items = np.arange(first, min(first + batch_size, len(data)))
+        items = order[first : first + batch_size]
         if stage == "structure":
-            found.append(net.normalised(net.encode(occupancy(data, items))[0]))
+            z, at = net.normalised(net.encode(occupancy(data, items))[0]), items
         else:
             coords, mask = padded(data, items)
-            found.append(net.normalised(net.encode(**values(data, items, mask), coords=coords, mask=mask)[0])[mask])
-    return torch.cat(found)
+            z = net.normalised(net.encode(**values(data, items, mask), coords=coords, mask=mask)[0])[mask]
+            at = np.concatenate([np.arange(data.starts[i], data.starts[i + 1]) for i in items])
+        if not first:
+            whole = torch.empty(len(data) if stage == "structure" else len(data.coords), *z.shape[1:])
+        whole[torch.from_numpy(at)] = z
+    return whole
 
 
 __all__ = ["STAGES", "Batches", "Shapes", "encoded", "occupancy", "padded", "values"]
