@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,22 @@ def autoencoder(name: str | Path, stage: str, *, device: str | torch.device = "c
     if hub.read_config(folder)["kind"] == alone:
         return checkpoint.load(folder, kind=alone, device=device)[0]
     return getattr(checkpoint.load(folder, kind=VAES, device=device)[0], stage)
+
+
+def autoencoder_key(name: str | Path, stage: str) -> str:
+    """A name of the latents that an autoencoder makes: it changes with what encodes, not with what decodes.
+
+    Parameters
+    ----------
+    name, stage
+        See `autoencoder`.
+    """
+    parts = ("enter", "place", "encoder", "moments", "mean", "std")
+    digest = hashlib.sha256()
+    for key, value in sorted(autoencoder(name, stage).state_dict().items()):
+        if key.split(".")[0] in parts:
+            digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,21 @@ What a batch holds depends on `stage`: ``"structure_vae"`` gives ``occupancy``; 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fewstep.core.errors import UsageError
+from fewstep.core.files import replacing
 from fewstep.core.lit.loader import ResumableLoader
 from fewstep.three_d.data.store import Plan, Stored, stored
+from fewstep.three_d.pretrained import autoencoder, autoencoder_key
 
 STAGES = ("structure_vae", "slat_vae", "structure", "slat")
 
@@ -100,14 +104,35 @@ class Shapes(pl.LightningDataModule):
         if self.trained is not None:
             return
         train, held = self._stored()
-        if self.plans[0].meshes is not None:
-            everything, chosen = train, np.arange(len(train)) % 10 == 0
-            train, held = part(everything, np.flatnonzero(~chosen)), part(everything, np.flatnonzero(chosen))
-        latents = [None, None] if self.vae is None else [encoded(self.vae, self.stage_name, s) for s in (train, held)]
+        latents = [self._latents(self.plans[0], train)]
+        if self.plans[0].meshes is None:
+            latents.append(self._latents(self.plans[1], held))
+        else:
+            chosen = np.arange(len(train)) % 10 == 0
+            several = [np.flatnonzero(~chosen), np.flatnonzero(chosen)]
+            latents = [self._some(latents[0], train, items) for items in several]
+            train, held = (part(train, items) for items in several)
         self.trained, self.held = (
             Batches(data, self.stage_name, latent, self.batch_size, self.shares, self.seed)
             for data, latent in zip((train, held), latents, strict=True)
         )
+
+    def _latents(self, plan: Plan, data: Stored) -> Tensor | None:
+        """Of all shapes, kept on disk beside them."""
+        if self.vae is None:
+            return None
+        name = f"latents-{self.stage_name}-{autoencoder_key(self.vae, self.stage_name)}-{len(data)}.safetensors"
+        file = Path(self.cache) / plan.key / name
+        if not file.is_file():
+            found = encoded(self.vae, self.stage_name, data)
+            with replacing(file) as new:
+                save_file({"z": found}, new)
+        return load_file(file)["z"]
+
+    def _some(self, latents: Tensor | None, data: Stored, items: np.ndarray) -> Tensor | None:
+        if latents is None or self.stage_name == "structure":
+            return latents if latents is None else latents[torch.from_numpy(items)]
+        return torch.cat([latents[data.rows(i)] for i in items])
 
     def _stored(self) -> tuple[Stored, Stored]:
         train, held = self.plans
@@ -240,8 +265,6 @@ def encoded(vae: str, stage: str, data: Stored, *, batch_size: int = 64) -> Tens
     batch_size
         Shapes at once.
     """
-    from fewstep.three_d.pretrained import autoencoder
-
     net: Any = autoencoder(vae, stage)
     order = np.argsort(data.counts, kind="stable")  # little padding
     whole = torch.empty(0)

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from fewstep.core.errors import UsageError
 from fewstep.three_d.corpus import make
-from fewstep.three_d.data import store
+from fewstep.three_d.data import shapes, store
 from fewstep.three_d.data.shapes import Batches, Shapes, encoded, occupancy, padded, part, values
 from fewstep.three_d.data.store import Plan, stored
 from fewstep.three_d.lattice import Lattice
@@ -109,6 +110,36 @@ def test_padded_latents_are_zero_and_masked(tiny, data):
     assert torch.equal(batch["mask"][..., 0], mask)
     assert not batch["x0"][~mask].any()
     assert torch.equal(batch["uncond"]["coords"], batch["cond"]["coords"])
+
+
+@pytest.mark.parametrize("stage", ["structure", "slat"])
+def test_latents_are_kept_on_disk(tiny, tmp_path, monkeypatch, stage):
+    options = {"stage": stage, "vae": str(tiny / "vae"), "cache": str(tmp_path), "shapes": 6, "held_out": 3}
+    options |= {"views": 1, "samples": 18, "block": 3, "batch_size": 3, "workers": 1}
+    first, second = Shapes(**options), Shapes(**options)
+    first.setup("fit")
+    monkeypatch.setattr(shapes, "encoded", None)
+    second.setup("fit")
+    assert torch.equal(first.trained.latents, second.trained.latents)
+    assert len(first.held.data) == 3
+    assert next(iter(first.train_dataloader()))["x0"].shape[0] == 3
+
+
+@pytest.mark.parametrize("stage", ["structure_vae", "slat"])
+def test_a_folder_of_models_is_trained_on(tiny, tmp_path, stage):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for i, size in enumerate((0.3, 0.5, 0.7, 0.9)):
+        trimesh.creation.box((size, 0.6, 0.4)).export(folder / f"chair_{i}.ply")
+    vae = str(tiny / "vae") if stage == "slat" else None
+    data = Shapes(
+        stage=stage, vae=vae, cache=str(tmp_path / "cache"), meshes=str(folder), views=1, samples=18, block=3,
+        batch_size=3, workers=1,
+    )  # fmt: skip
+    data.prepare_data()
+    data.setup("fit")
+    assert (len(data.trained.data), len(data.held.data)) == (3, 1)
+    assert data.trained[0] is not None
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,9 @@ def _fit(stage, cache, folder, steps, **options):
         _net(stage), optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=3e-3), seed=1, **options
     )
     trainer = pl.Trainer(
-        max_steps=steps, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, default_root_dir=folder,
+        max_steps=steps, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, check_val_every_n_epoch=1000, num_sanity_val_steps=0,
+        default_root_dir=folder,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     return module, trainer, data
