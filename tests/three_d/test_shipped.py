@@ -11,7 +11,7 @@ from fewstep.three_d import pretrained
 from fewstep.three_d.api import ShapeGenerator
 from fewstep.three_d.corpus import make
 
-NAMES = ("shapes-vae", "shapes-flow", "shapes-mdt", "shapes-judge")
+NAMES = ("shapes-vae", "shapes-mdt", "shapes-judge")
 PROMPTS = (
     "a red chair", "a round blue table with one leg", "a white mug", "a green house", "a yellow car", "a brown shelf",
 )  # fmt: skip
@@ -25,14 +25,13 @@ def test_weights_are_those_of_the_card(name):
     assert name in dict(shipped())
 
 
-@pytest.mark.parametrize("name, steps", [("shapes-mdt", 1), ("shapes-mdt", 2), ("shapes-flow", 6)])
-def test_words_give_the_kind_they_name(name, steps):
-    made, draws = _solids.generated(pretrained.load(name), PROMPTS, steps)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_words_give_the_kind_they_name(steps):
+    made, draws = _solids.generated(pretrained.load("shapes-mdt"), PROMPTS, steps)
     answers = [answer["kind"] for answer in made.judged(_solids.judge())[0]]
     right = sum(answer in prompt for answer, prompt in zip(answers, PROMPTS, strict=True))
     assert right >= len(PROMPTS) - 1, list(zip(PROMPTS, answers, strict=True))
-    if name == "shapes-mdt":
-        assert all(draw.nfe == 2 * steps for draw in draws)
+    assert all(draw.nfe == 2 * steps for draw in draws)
 
 
 def test_one_step_makes_a_closed_mesh_of_one_piece():
