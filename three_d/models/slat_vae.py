@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fewstep.three_d.models.transformer import TransformerBlock, places
+from fewstep.three_d.models.attention import placed
+from fewstep.three_d.models.transformer import TransformerBlock
 
 
 class SlatVae(nn.Module):
@@ -102,4 +103,4 @@ class SlatVae(nn.Module):
         return z * self.std.to(z) + self.mean.to(z)
 
     def _places(self, coords: Tensor, like: Tensor) -> Tensor:
-        return places(coords, self.channels).to(like)
+        return placed(coords, self.channels).to(like)

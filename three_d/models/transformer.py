@@ -1,10 +1,7 @@
-"""A plain pre-norm transformer block (Vaswani et al. 2017, arXiv:1706.03762) over padded tokens, and their places."""
+"""A plain pre-norm transformer block (Vaswani et al. 2017, arXiv:1706.03762) over padded tokens."""
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,12 +33,3 @@ class TransformerBlock(nn.Module):
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         h = h + self.out(mixed.transpose(1, 2).flatten(2))
         return h + self.mlp(self.norm2(h))
-
-
-def places(coords: Tensor, channels: int) -> Tensor:
-    """Sines and cosines of three coordinates, [..., 3] -> [..., channels]; what is left over is 0."""
-    n = channels // 6
-    rates = torch.exp(-math.log(1e4) * torch.arange(n, device=coords.device) / n)
-    angles = coords[..., None].float() * rates
-    waves = torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
-    return functional.pad(waves, (0, channels - waves.shape[-1]))
