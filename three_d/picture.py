@@ -16,7 +16,7 @@ NEAR, SAME = 20, 3
 """Difference, of 255, within which a pixel next to the background is background, and within which any pixel is."""
 PLAIN = 0.9
 """Share of the border that must have one colour."""
-TODO = "cut the object out (a PNG with transparency), or take its picture before a plain background"
+INSTEAD = "cut the object out (a PNG with transparency), or take its picture before a plain background"
 
 
 def read(image: Any, *, size: int) -> np.ndarray:
@@ -84,12 +84,12 @@ def _cut_out(pixels: np.ndarray) -> np.ndarray:
     middle = np.median(border, 0)
     off = np.abs(colour - middle).max(2)
     if (np.abs(border - middle).max(1) <= NEAR).mean() < PLAIN:
-        raise UsageError(f"the picture has no transparency and no plain background: {TODO}")
+        raise UsageError(f"the picture has no transparency and no plain background: {INSTEAD}")
     regions, _ = ndimage.label(off <= NEAR)
     outer = np.unique(np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]]))
     behind = np.isin(regions, outer[outer > 0]) | (off <= SAME)
     if behind.all():
-        raise UsageError(f"nothing stands out from the background of the picture: {TODO}")
+        raise UsageError(f"nothing stands out from the background of the picture: {INSTEAD}")
     return np.dstack([pixels[..., :3], np.where(behind, 0, 255).astype(np.uint8)])
 
 

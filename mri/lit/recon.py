@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fewstep.core.checkpoint import export
 from fewstep.core.errors import UsageError
+from fewstep.core.lit.job import job_of
 from fewstep.core.pretrained import Pretrained
 from fewstep.mri import metrics
 from fewstep.mri.api import REGRESSION_KIND
@@ -102,9 +103,7 @@ class ReconModule(pl.LightningModule):
         UsageError
             If there is no recipe.
         """
-        recipe = recipe or self.recipe
-        if recipe is None:
-            raise UsageError("nothing says how to rebuild this net: pass recipe=, the plain job with module.net")
+        recipe = job_of(self, recipe)
         return export(folder, self.net, {"kind": REGRESSION_KIND, "model": recipe["module"]["net"]})
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fewstep.core.checkpoint import export
 from fewstep.core.errors import UsageError
+from fewstep.core.lit.job import job_of
 from fewstep.restoration import pretrained
 from fewstep.restoration.degrade.recipe import recipe as recipe_of
 
@@ -115,11 +116,7 @@ class Training(pl.LightningModule):
         UsageError
             If there is no recipe.
         """
-        job = recipe or self.recipe
-        if job is None:
-            raise UsageError(
-                "nothing says how to rebuild this net: pass recipe=, the plain job with module.net and data"
-            )
+        job = job_of(self, recipe)
         how = dict(recipe_of(job.get("data", {}).get("recipe", "bicubic4")))
         config = {
             "kind": pretrained.KIND,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fewstep.core.checkpoint import export
-from fewstep.core.errors import UsageError
+from fewstep.core.lit.job import job_of
 from fewstep.three_d.data.judged import ABSENT
 from fewstep.three_d.models.classifier import KIND
 
@@ -96,7 +96,5 @@ class JudgeModule(pl.LightningModule):
         UsageError
             If there is no recipe.
         """
-        job = recipe or self.recipe
-        if job is None:
-            raise UsageError("nothing says how to rebuild this net: pass recipe=, the plain job with module.net")
+        job = job_of(self, recipe)
         return export(folder, self.net, {"kind": KIND, "model": job["module"]["net"]})

@@ -18,6 +18,7 @@ from torch.nn import functional
 from fewstep.core import rng
 from fewstep.core.checkpoint import export
 from fewstep.core.errors import UsageError
+from fewstep.core.lit.job import job_of
 from fewstep.three_d.pretrained import SLAT_VAE, STRUCTURE_VAE, autoencoder
 
 Batch = Mapping[str, Any]
@@ -111,9 +112,7 @@ class VaeModule(pl.LightningModule):
         UsageError
             If there is no recipe.
         """
-        job = recipe or self.recipe
-        if job is None:
-            raise UsageError("nothing says how to rebuild this net: pass recipe=, the plain job with module.net")
+        job = job_of(self, recipe)
         if not self.frozen and self._trainer is not None and self.trainer.datamodule is not None:
             self._measure(self.trainer.datamodule.trained)
         kind = STRUCTURE_VAE if hasattr(self.net, "patch") else SLAT_VAE
