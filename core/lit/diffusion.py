@@ -17,6 +17,7 @@ from fewstep.core import parameterize, rng, solvers, times
 from fewstep.core.checkpoint import export
 from fewstep.core.errors import UsageError
 from fewstep.core.lit import training_times
+from fewstep.core.lit.muon import built
 from fewstep.core.paths import AffinePath
 from fewstep.core.sample import sample
 
@@ -45,7 +46,7 @@ class DiffusionModule(pl.LightningModule):
     draw_times
         ``(u, path) -> t``, see `fewstep.core.lit.training_times`.
     optimizer
-        ``(parameters) -> optimizer``.
+        ``(parameters) -> optimizer``, `fewstep.core.lit.muon.Muon` among them.
     scheduler
         ``(optimizer) -> learning-rate scheduler``, stepped after each batch; or None.
     solver, grid, steps
@@ -98,7 +99,7 @@ class DiffusionModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler per step if there is one."""
-        optimizer = self.optimizer(self.parameters())
+        optimizer = built(self.optimizer, self)
         if self.scheduler is None:
             return optimizer
         return {

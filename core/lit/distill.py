@@ -26,6 +26,7 @@ from fewstep.core.distill.relay import Turn
 from fewstep.core.errors import UsageError
 from fewstep.core.lit import distill_checks as checks
 from fewstep.core.lit.distill_samples import save_samples
+from fewstep.core.lit.muon import built
 from fewstep.core.pretrained import KIND, TABLE, Pretrained
 from fewstep.core.sample import sample
 from fewstep.core.solvers.tune import store
@@ -60,6 +61,9 @@ class DistillModule(pl.LightningModule):
         Calls of the teacher before the refiner takes over, for that recipe's export.
     learning_rate, fake_learning_rate
         Of the student, and of the net that is trained by turns with it (Adam).
+    optimizer
+        ``(parameters) -> optimizer`` of the student instead, with a learning rate of its own
+        (`fewstep.core.lit.muon.Muon` for transformers).
     total_steps
         If given, both rates rise for 50 iterations and fall linearly over this many.
     fake_updates
@@ -98,6 +102,7 @@ class DistillModule(pl.LightningModule):
         full: int = 1,
         learning_rate: float = 1e-3,
         fake_learning_rate: float = 1e-3,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         total_steps: int | None = None,
         fake_updates: int = 2,
         gradient_clip: float | None = None,
@@ -126,7 +131,7 @@ class DistillModule(pl.LightningModule):
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
         self.method, self.steps, self.path = method, steps, original.path
         self.automatic_optimization = self.fake is None and self.judge is None
-        self.learning_rate, self.fake_learning_rate = learning_rate, fake_learning_rate
+        self.learning_rate, self.fake_learning_rate, self.optimizer = learning_rate, fake_learning_rate, optimizer
         self.total_steps, self.full, self.gradient_clip = total_steps, full, gradient_clip
         self.fake_updates, self.target_decay = fake_updates, target_decay
         self.guidance_scale, self.metrics, self.seed = guidance_scale, dict(metrics or {}), seed
@@ -142,14 +147,14 @@ class DistillModule(pl.LightningModule):
         return (net if self.told is None else Informed(net, inputs=self.told.inputs)).train()
 
     def configure_optimizers(self) -> Any:
-        """Adam; two of them if another net is trained by turns."""
-        ours = [value for value in self.net.parameters() if value.requires_grad]
+        """Adam unless another was given; two if another net is trained by turns."""
         other = self.fake or self.judge
+        betas = (0.9, 0.999) if other is None else (0.0, 0.99)
+        make = self.optimizer or partial(torch.optim.Adam, lr=self.learning_rate, betas=betas)
         if other is None:
-            return self._scheduled(torch.optim.Adam(ours, self.learning_rate))
-        betas = (0.0, 0.99)
+            return self._scheduled(built(make, self.net))
         found = [
-            self._scheduled(torch.optim.Adam(ours, self.learning_rate, betas=betas)),
+            self._scheduled(built(make, self.net)),
             self._scheduled(torch.optim.Adam(other.parameters(), self.fake_learning_rate, betas=betas)),
         ]
         if self.total_steps is None:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from fewstep.core.checkpoint import export
 from fewstep.core.lit.job import job_of
+from fewstep.core.lit.muon import built
 from fewstep.three_d.data.judged import ABSENT
 from fewstep.three_d.models.classifier import KIND
 
@@ -45,7 +46,7 @@ class JudgeModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler per step if there is one."""
-        optimizer = self.optimizer(self.parameters())
+        optimizer = built(self.optimizer, self)
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}

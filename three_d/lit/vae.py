@@ -19,6 +19,7 @@ from fewstep.core import rng
 from fewstep.core.checkpoint import export
 from fewstep.core.errors import UsageError
 from fewstep.core.lit.job import job_of
+from fewstep.core.lit.muon import built
 from fewstep.three_d.pretrained import SLAT_VAE, STRUCTURE_VAE, autoencoder
 
 Batch = Mapping[str, Any]
@@ -68,7 +69,7 @@ class VaeModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler per step if there is one."""
-        optimizer = self.optimizer([value for value in self.parameters() if value.requires_grad])
+        optimizer = built(self.optimizer, self)
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
