@@ -46,7 +46,7 @@ def resolve(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     if Path(name).is_dir():
         return _require_kind(Path(name), kind)
     if _HUB_ID.fullmatch(name) and not Path(name).exists():
-        return _require_kind(_download(name), kind)
+        return _require_kind(snapshot(name), kind)
     known = ", ".join(name for name, its_kind in shipped() if kind is None or its_kind == kind) or "none"
     wanted = f" of kind {kind!r}" if kind else ""
     raise UsageError(f"no model{wanted} is called {name!r}: these ship: {known}; or give a folder or a hub id org/name")
@@ -61,6 +61,35 @@ def shipped() -> list[tuple[str, str]]:
         Sorted by name.
     """
     return [(folder.name, read_config(folder)["kind"]) for folder in _folders()]
+
+
+def snapshot(name: str) -> Path:
+    """A repository of the hub, of any kind: its safetensors and its texts, downloaded once.
+
+    Parameters
+    ----------
+    name
+        ``org/name``.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    UsageError
+        If the network is needed and forbidden or down, or there is no such repository.
+    """
+    if os.environ.get("FEWSTEP_OFFLINE", "0") not in ("", "0"):
+        raise UsageError(f"{name!r} is on the hub and FEWSTEP_OFFLINE is set: unset it, or give a folder")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=PATTERNS))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UsageError(f"{name!r} cannot be had from the hub: {str(error).strip().splitlines()[0]}") from None
 
 
 def card(name: str) -> str:
@@ -127,15 +156,3 @@ def _require_kind(folder: Path, kind: str | None) -> Path:
     if kind is not None and found != kind:
         raise UsageError(f"{folder}: expected a model of kind {kind!r}, this one is of kind {found!r}")
     return folder
-
-
-def _download(name: str) -> Path:
-    if os.environ.get("FEWSTEP_OFFLINE", "0") not in ("", "0"):
-        raise UsageError(f"{name!r} is on the hub and FEWSTEP_OFFLINE is set: unset it, or give a folder")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=PATTERNS))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UsageError(f"{name!r} cannot be had from the hub: {str(error).strip().splitlines()[0]}") from None

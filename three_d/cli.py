@@ -73,9 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", help="a name that ships, a folder or a hub id (default: shapes-mdt)")
     add("--size", type=float, metavar="METRES", help="of the longest side (default: about 0.9)")
     add("--format", metavar="LIST", help="some of glb,obj,ply,stl (default: as OUT ends, else glb)")
-    add("--simplify", type=int, metavar="FACES", help="at most so many faces; needs fast-simplification")
+    add("--simplify", type=int, metavar="FACES", help="at most so many faces")
     add("--smooth", type=int, metavar="ROUNDS", help="of smoothing that keeps the volume (default: 5; 0 is off)")
-    add("--share", type=float, metavar="PART", help="drop parts of less of the volume (default: 0.002; 0 keeps all)")
+    add(
+        "--share",
+        type=float,
+        metavar="PART",
+        help="drop parts of less of the volume and fill hollows (default: 0.002; 0 keeps all)",
+    )
     add("--png", type=Path, metavar="FILE", help="a picture; of several shapes, all on one sheet")
     add("--turntable", type=Path, metavar="FILE", help="a turn around it: .gif, .mp4 or .webp")
     add("--html", type=Path, metavar="FILE", help="a page with all of them to turn, zoom and download")

@@ -240,7 +240,7 @@ def _follow(
 
 def _cond(models: Models, model: Pretrained, told: Sequence[Told]) -> dict[str, Tensor]:
     net: Any = model.net
-    length, size = net.condition.order.shape[1], net.condition.picture
+    length, size = net.condition.length, net.condition.picture
     words = np.zeros((len(told), length), np.int64)
     images = np.zeros((len(told), 4, size, size), np.float32)
     for i, one in enumerate(told):

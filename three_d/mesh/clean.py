@@ -86,14 +86,14 @@ def volumes(mesh: Mesh) -> np.ndarray:
 
 
 def without_crumbs(mesh: Mesh, *, share: float = SHARE) -> tuple[Mesh, int]:
-    """Drop small parts, small hollows too.
+    """Drop small parts, and fill hollows, which nobody sees.
 
     Parameters
     ----------
     mesh
         Closed.
     share
-        Of the sum of the parts' volumes; 1 keeps the largest part alone.
+        Of the sum of the parts' volumes; 1 keeps the largest part alone, 0 keeps everything, hollows too.
 
     Returns
     -------
@@ -109,10 +109,10 @@ def without_crumbs(mesh: Mesh, *, share: float = SHARE) -> tuple[Mesh, int]:
     """
     if not 0 <= share <= 1:
         raise UsageError(f"share is from 0 to 1, got {share}")
-    size = np.abs(volumes(mesh))
-    if len(size) < 2:
+    size = volumes(mesh)
+    if len(size) < 2 or share == 0:
         return mesh, 0
-    keep = size >= share * size.sum()
+    keep = size >= share * np.maximum(size, 0).sum()
     keep[np.argmax(size)] = True
     if keep.all():
         return mesh, 0

@@ -6,7 +6,7 @@ from fewstep.three_d.metrics.chamfer import chamfer, chamfer_matrix
 from fewstep.three_d.metrics.frechet import frechet
 from fewstep.three_d.metrics.sets import coverage, minimum_matching_distance, nearest_neighbour_accuracy
 from fewstep.three_d.metrics.silhouettes import silhouette_distance, silhouette_features
-from fewstep.three_d.metrics.solids import occupancy_iou, pieces, surface_points
+from fewstep.three_d.metrics.solids import occupancy_iou, surface_points
 
 __all__ = [
     "chamfer",
@@ -16,7 +16,6 @@ __all__ = [
     "minimum_matching_distance",
     "nearest_neighbour_accuracy",
     "occupancy_iou",
-    "pieces",
     "silhouette_distance",
     "silhouette_features",
     "surface_points",

@@ -1,4 +1,4 @@
-"""What is counted of one mesh or of two solids: intersection over union, pieces, points on the surface."""
+"""What is counted of one mesh or of two solids: intersection over union, points on the surface."""
 
 from __future__ import annotations
 
@@ -31,31 +31,6 @@ def occupancy_iou(a: np.ndarray, b: np.ndarray) -> float:
         raise UsageError(f"expected two bool grids of one shape, got {a.dtype} {a.shape} and {b.dtype} {b.shape}")
     either = int((a | b).sum())
     return int((a & b).sum()) / either if either else 1.0
-
-
-def pieces(faces: np.ndarray, vertices: int) -> int:
-    """Number of connected components of a mesh, by shared vertices.
-
-    Parameters
-    ----------
-    faces
-        int [F, 3].
-    vertices
-        How many there are; those without a face do not count.
-
-    Returns
-    -------
-    int
-    """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    if not len(faces):
-        return 0
-    ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = coo_matrix((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(vertices, vertices))
-    _, label = connected_components(graph, directed=False)
-    return len(np.unique(label[faces[:, 0]]))
 
 
 def surface_points(

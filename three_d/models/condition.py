@@ -45,7 +45,7 @@ class Condition(nn.Module):
         blocks: int = 1,
     ):
         super().__init__()
-        self.picture = picture
+        self.length, self.picture = length, picture
         self.words = nn.Embedding(vocabulary + 1, channels)
         self.order = nn.Parameter(torch.randn(1, length, channels) * 0.02)
         widths = (4, channels // 8, channels // 4, channels // 2, channels)

@@ -44,12 +44,13 @@ def test_holes_are_counted():
     assert (empty.faces, empty.components, empty.holes, empty.watertight) == (0, 0, 0, False)
 
 
-@pytest.mark.parametrize(("share", "left", "gone"), [(0, 4, 0), (0.002, 3, 1), (0.03, 2, 2), (1, 1, 3)])
+@pytest.mark.parametrize(("share", "left", "gone"), [(0, 4, 0), (0.0001, 3, 1), (0.002, 2, 2), (0.03, 1, 3), (1, 1, 3)])
 def test_crumbs_are_dropped(several, share, left, gone):
     mesh, dropped = clean.without_crumbs(several, share=share)
     told = clean.report(mesh)
     assert (told.components, dropped, told.watertight) == (left, gone, True)
     assert len(np.unique(mesh.faces)) == len(mesh.vertices) == len(mesh.colours)
+    assert share == 0 or (clean.volumes(mesh) > 0).all()
     assert np.abs(mesh.colours / 255 - (mesh.vertices + 0.5)).max() < 0.01  # colours stay with their places
     with pytest.raises(UsageError, match="share is from 0 to 1, got -1"):
         clean.without_crumbs(several, share=-1)

@@ -126,13 +126,6 @@ def test_iou():
         metrics.occupancy_iou(a, b.astype(float))
 
 
-def test_pieces_are_counted_without_loose_vertices():
-    one = cube()
-    assert metrics.pieces(one.faces, 8) == 1
-    assert metrics.pieces(np.concatenate([one.faces, one.faces + 9]), 18) == 2
-    assert metrics.pieces(np.zeros((0, 3), int), 5) == 0
-
-
 def test_surface_points_lie_on_the_faces_evenly():
     mesh = cube()
     points, normals, colours = metrics.surface_points(mesh, 6000, np.random.default_rng(0))
