@@ -1,7 +1,8 @@
 """A trained model on disk: a folder with `model.safetensors` and `config.yaml`, never a pickle.
 
 `config.yaml` holds `kind` (what the model is for), `model` (a buildable config, see `fewstep.core.build`), `sha256` of
-the weights, and whatever else its kind needs. Weights are stored in half precision and used in single precision.
+the weights, and whatever else its kind needs. Weights are stored in half precision, or in eight bits with a scale per
+row, and used in single precision.
 """
 
 import hashlib
@@ -21,9 +22,17 @@ from fewstep.core.build import TARGET, build, locate
 from fewstep.core.errors import UsageError
 from fewstep.core.hub import CONFIG, WEIGHTS, read_config
 
+_SCALE = "#scale"
+_MATRIX = 4096
+
 
 def export(
-    folder: str | Path, module: nn.Module, config: Mapping[str, Any], *, dtype: torch.dtype = torch.float16
+    folder: str | Path,
+    module: nn.Module,
+    config: Mapping[str, Any],
+    *,
+    dtype: torch.dtype = torch.float16,
+    bits: int | None = None,
 ) -> Path:
     """Write a module and the config that rebuilds it.
 
@@ -39,6 +48,9 @@ def export(
         Plain mapping with ``kind`` and ``model`` (with ``_target_``); further keys are kept as they are.
     dtype
         Storage type of floating-point tensors.
+    bits
+        8: matrices and kernels of at least 4,096 numbers are stored as int8 with a scale per row (of the first axis),
+        an error of at most 1/254 of the row's largest number. None: as the rest.
 
     Returns
     -------
@@ -48,13 +60,20 @@ def export(
     Raises
     ------
     UsageError
-        If ``kind`` or ``model`` is missing, or if a stored value would overflow in `dtype`.
+        If ``kind`` or ``model`` is missing, a stored value would overflow in `dtype`, or `bits` is neither 8 nor None.
     """
     if not isinstance(config.get("kind"), str) or not isinstance(config.get("model"), Mapping):
         raise UsageError(f"a checkpoint config needs 'kind' (a name) and 'model' (a config), got keys {sorted(config)}")
+    if bits not in (None, 8):
+        raise UsageError(f"bits is 8 or None, got {bits}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: _stored(name, value, dtype) for name, value in module.state_dict().items()}
+    tensors = {}
+    for name, value in module.state_dict().items():
+        if bits == 8 and value.is_floating_point() and value.ndim > 1 and value.numel() >= _MATRIX:
+            tensors |= _in_bytes(name, value)
+        else:
+            tensors[name] = _stored(name, value, dtype)
     part = folder / f".{WEIGHTS}.{os.getpid()}"
     save_file(tensors, part)
     digest = sha256(part)
@@ -179,6 +198,21 @@ def _stored(name: str, value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return small.clone().contiguous()
 
 
+def _in_bytes(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    rows = value.detach().cpu().float()
+    if not bool(rows.isfinite().all()):
+        raise UsageError(f"{name} is not finite: it cannot be stored in eight bits")
+    scale = rows.abs().amax(tuple(range(1, rows.ndim)), keepdim=True) / 127
+    whole = (rows / torch.where(scale > 0, scale, 1)).round().to(torch.int8)
+    return {name: whole.contiguous(), name + _SCALE: scale.contiguous()}
+
+
+def _from_bytes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    scales = {name.removesuffix(_SCALE): tensors[name] for name in tensors if name.endswith(_SCALE)}
+    plain = {name: value for name, value in tensors.items() if not name.endswith(_SCALE)}
+    return plain | {name: plain[name] * scale for name, scale in scales.items() if name in plain}
+
+
 def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
     file = folder / WEIGHTS
     if not file.is_file():
@@ -191,7 +225,7 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
     if not is_safetensors and (head[:2] == b"PK" or head[:1] == b"\x80"):
         raise UsageError(f"{file} is a pickle under another name: it is not read, convert it to safetensors first")
     try:
-        return load_file(file)
+        return _from_bytes(load_file(file))
     except SafetensorError as error:
         raise UsageError(f"{file} is not a whole safetensors file: {error}") from None
 

@@ -154,6 +154,7 @@ def packed(
     slat: str | Path,
     vae: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    bits: int | None = None,
 ) -> Path:
     """Join the exports of two stages: autoencoders, or flows.
 
@@ -167,6 +168,8 @@ def packed(
         Given: these are flows, of the latents of this model (a name, or the name of a folder beside `folder`).
     settings
         Further keys of the config (``guidance_scale``, ``interval``, ``shift``), see `fewstep.three_d.pipeline`.
+    bits
+        See `fewstep.core.checkpoint.export`.
 
     Returns
     -------
@@ -186,7 +189,8 @@ def packed(
     models = {stage: config["model"] for stage, (_, config) in found.items()}
     config: dict[str, Any] = {"model": {"_target_": "fewstep.three_d.pretrained.Pair"} | models}
     if vae is None:
-        return checkpoint.export(folder, pair, {"kind": VAES} | config)
+        return checkpoint.export(folder, pair, {"kind": VAES} | config, bits=bits)
     left_out = ("kind", "model", "sha256")
     stages = {s: {k: v for k, v in c.items() if k not in left_out} for s, (_, c) in found.items()}
-    return checkpoint.export(folder, pair, {"kind": FLOWS} | config | {"vae": vae} | stages | dict(settings or {}))
+    config = {"kind": FLOWS} | config | {"vae": vae} | stages | dict(settings or {})
+    return checkpoint.export(folder, pair, config, bits=bits)

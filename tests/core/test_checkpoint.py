@@ -34,6 +34,28 @@ def test_stores_half_and_loads_single(tmp_path):
     assert read["sha256"] == sha256(tmp_path / "model.safetensors")
 
 
+def test_eight_bits_with_a_scale_per_row(tmp_path):
+    torch.manual_seed(0)
+    module = nn.Linear(96, 64)
+    with torch.no_grad():
+        module.weight *= torch.logspace(-4, 4, 64)[:, None]
+        module.weight[3] = 0
+    config = {"kind": "toy", "model": {"_target_": "torch.nn.Linear", "in_features": 96, "out_features": 64}}
+    loaded, _ = load(export(tmp_path / "small", module, config, bits=8))
+    export(tmp_path / "half", module, config)
+    small, half = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("small", "half"))
+    assert small < 0.56 * half
+    bound = module.weight.abs().amax(1, keepdim=True) / 254
+    assert ((loaded.weight - module.weight).abs() <= bound * 1.001).all()
+    assert (loaded.weight[3] == 0).all()
+    torch.testing.assert_close(loaded.bias, module.bias.detach().half().float(), rtol=0, atol=0)
+    with pytest.raises(UsageError, match="bits is 8 or None, got 4"):
+        export(tmp_path, module, config, bits=4)
+    module.weight.data[0, 0] = float("nan")
+    with pytest.raises(UsageError, match="weight is not finite"):
+        export(tmp_path, module, config, bits=8)
+
+
 def test_further_keys_come_back(exported):
     assert load(exported)[1]["steps"] == 2
 
