@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fewstep.benchmarks._accuracy import best, error, row, swept
 from fewstep.benchmarks._gmm import PATH
 from fewstep.benchmarks._peers import Peer, Task
 from fewstep.core import parameterize, paths, solvers, times
+from fewstep.core.bench import Part, at_once
 from fewstep.core.lit.crops import crop, read_pictures
 from fewstep.core.pretrained import Pretrained
 from fewstep.core.sample import sample
@@ -59,28 +61,37 @@ class Net:
     base: solvers.Default
 
 
-def rows(net: Net, peers: dict[str, Peer], *, quick: bool, progress: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+def rows(
+    net: Net, peers: dict[str, Peer], *, quick: bool, progress: Callable[[str], None], part: Part = at_once
+) -> Iterator[dict[str, Any]]:
     """The default against the best of the likely peers, and calibrated below both."""
-    progress(f"the fine solver on {net.name}")
-    wanted = sample(net.denoise, net.path, solver=net.base.tableau(net.path, 200), x=net.x).x
-    task = Task(net.denoise, net.path, net.x)
-    likely = {name: peer for name, peer in peers.items() if any(part in name for part in _LIKELY)}
-    yield from _law(net, wanted, "fine solver", 200, None)
+
+    @cache
+    def wanted() -> Tensor:
+        progress(f"the fine solver on {net.name}")
+        return sample(net.denoise, net.path, solver=net.base.tableau(net.path, 200), x=net.x).x
+
+    yield from part(f"{net.name}, fine solver", lambda: _law(net, wanted(), "fine solver", 200, None))
+    likely = {name: peer for name, peer in peers.items() if any(some in name for some in _LIKELY)}
     for nfe in (5,) if quick else NFES:
         progress(f"{net.name}, {nfe} calls")
-        mine = {
-            "default": sample(net.denoise, net.path, solver=net.base.tableau(net.path, nfe), x=net.x).x,
-            "calibrated": sample(net.denoise, net.path, solver=_calibrated(net, nfe), x=net.x).x,
-        }
-        errors = swept(task, wanted, nfe, likely)
-        name, least = best(errors, lambda e: e.median)
-        theirs = task.run(likely[name], nfe)
-        for kind, end in mine.items():
-            value = error(end, wanted).median
-            bound = least if kind == "default" else min(least, error(mine["default"], wanted).median)
-            target = (bound, value <= bound)
-            yield row(f"{kind}, {net.name}", "median error", (value, least), name, target, nfe, "float32")
-            yield from _law(net, end, kind, nfe, (name, theirs))
+        yield from part(f"{net.name}, {nfe} calls", lambda nfe=nfe: _compared(net, likely, nfe, wanted()))
+
+
+def _compared(net: Net, peers: dict[str, Peer], nfe: int, wanted: Tensor) -> Iterator[dict[str, Any]]:
+    mine = {
+        "default": sample(net.denoise, net.path, solver=net.base.tableau(net.path, nfe), x=net.x).x,
+        "calibrated": sample(net.denoise, net.path, solver=_calibrated(net, nfe), x=net.x).x,
+    }
+    task = Task(net.denoise, net.path, net.x)
+    name, least = best(swept(task, wanted, nfe, peers), lambda e: e.median)
+    theirs = task.run(peers[name], nfe)
+    for kind, end in mine.items():
+        value = error(end, wanted).median
+        bound = least if kind == "default" else min(least, error(mine["default"], wanted).median)
+        target = (bound, value <= bound)
+        yield row(f"{kind}, {net.name}", "median error", (value, least), name, target, nfe, "float32")
+        yield from _law(net, end, kind, nfe, (name, theirs))
 
 
 def sliced(a: Tensor, b: Tensor) -> float:

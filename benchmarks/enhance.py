@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fewstep.audio.enhance.api import SHIPPED, Enhancer
 from fewstep.audio.enhance.plot import save_spectrograms
 from fewstep.audio.enhance.samplers import PredictorCorrector
 from fewstep.benchmarks import _enhance as parts
+from fewstep.core.bench import Part, at_once
 
 STEPS = (1, 2, 4, 8, 50)
 UNITS = {"pesq": "PESQ", "estoi": "ESTOI", "si_sdr": "SI-SDR dB", "wer": "word error rate"}
@@ -32,18 +34,20 @@ _PICTURES: dict[str, dict[str, torch.Tensor]] = {}
 Progress = Callable[[str], None] | None
 
 
-def rows(*, quick: bool = False, data: Path | None = None, progress: Progress = None) -> list[dict]:
+def rows(
+    *, quick: bool = False, data: Path | None = None, progress: Progress = None, part: Part = at_once
+) -> list[dict]:
     """The table of the benchmark."""
     threads = torch.get_num_threads()
     torch.set_flush_denormal(True)
     table: list[dict] = []
     for task in SHIPPED:
-        table += _quality(task, 6 if quick else 40, STEPS[:3] if quick else STEPS, data, progress)
+        table += _quality(task, 6 if quick else 40, STEPS[:3] if quick else STEPS, data, progress, part)
     torch.set_num_threads(2)
     enhancer = Enhancer.load()
-    table.append(_speed(enhancer))
-    table += _joins(enhancer, 40.0 if quick else 180.0)
-    table += _memory(2.0 if quick else 60.0, progress)
+    table += part("speed", lambda: [_speed(enhancer)])
+    table += part("joins", lambda: _joins(enhancer, 40.0 if quick else 180.0))
+    table += part("memory", lambda: _memory(2.0 if quick else 60.0, progress))
     torch.set_num_threads(threads)
     return table
 
@@ -57,7 +61,9 @@ def plots(rows: list[dict], out: Path) -> None:
         save_spectrograms(out / f"enhance-{name}.png", wavs, parts.RATE)
 
 
-def _quality(task: str, count: int, steps_of: tuple[int, ...], data: Path | None, progress: Progress) -> list[dict]:
+def _quality(
+    task: str, count: int, steps_of: tuple[int, ...], data: Path | None, progress: Progress, part: Part
+) -> list[dict]:
     items = list(parts.test_set(data, task, count))
     enhancer = Enhancer.load(task=task)
     systems: dict[str, tuple[int | None, parts.Clean]] = {"noisy": (None, lambda noisy: noisy)}
@@ -71,17 +77,23 @@ def _quality(task: str, count: int, steps_of: tuple[int, ...], data: Path | None
         sampler = PredictorCorrector()
         systems["predictor-corrector, 30 steps"] = (60, parts.cleaner(enhancer, 30, sampler))
     recogniser = parts.recogniser()
-    scores = {"clean": {"wer": parts.judge(parts.unsaid(items), lambda wav: wav, recogniser)["wer"]}}
-    for name, (_, clean) in systems.items():
+
+    def judged(name: str) -> list[dict]:
         if progress:
             progress(f"{task}: {name}")
-        scores[name] = parts.judge(items, clean, recogniser if name in LISTENED else None)
-    calls = {name: None if calls is None else calls + 1 for name, (calls, _) in systems.items()}
-    table = [
-        _row(f"{task}, {name}", UNITS[metric], value, calls.get(name))
-        for name, values in scores.items()
-        for metric, value in values.items()
-    ]
+        calls, clean = systems.get(name, (None, None))
+        if clean is None:
+            found = {"wer": parts.judge(parts.unsaid(items), lambda wav: wav, recogniser)["wer"]}
+        else:
+            found = parts.judge(items, clean, recogniser if name in LISTENED else None)
+        calls = None if calls is None else calls + 1
+        return [_row(f"{task}, {name}", UNITS[metric], value, calls) for metric, value in found.items()]
+
+    table, scores, short = [], {}, {unit: metric for metric, unit in UNITS.items()}
+    for name in ("clean", *systems):
+        made = part(f"{task}, {name}", partial(judged, name))
+        scores[name] = {short[row["metric"]]: row["value"] for row in made}
+        table += made
     for i in range(3 if task == "denoise" else 0):
         four = systems["4 steps"][1](items[i].noisy)
         _PICTURES[str(i + 1)] = {"noisy": items[i].noisy, "enhanced": four, "clean": items[i].clean}

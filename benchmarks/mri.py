@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from fewstep.benchmarks import _mri
 from fewstep.core import hub
+from fewstep.core.bench import Part, at_once
 from fewstep.core.operators import Fourier
 from fewstep.core.pretrained import Pretrained
 from fewstep.mri import metrics
@@ -56,7 +58,9 @@ METRICS = (
 Progress = Callable[[str], None] | None
 
 
-def rows(*, quick: bool = False, data: Path | None = None, progress: Progress = None) -> list[dict]:
+def rows(
+    *, quick: bool = False, data: Path | None = None, progress: Progress = None, part: Part = at_once
+) -> list[dict]:
     """The table of the benchmark."""
     torch.set_flush_denormal(True)
     table, first = [], True
@@ -67,12 +71,13 @@ def rows(*, quick: bool = False, data: Path | None = None, progress: Progress = 
             for kind in KINDS[: 1 if quick else None]:
                 for oracle in (False,) if quick or volume.kspace.shape[1] == 1 else (False, True):
                     case = _case(volume, kind, acceleration, oracle)
-                    table += compare(volume, case, kind, acceleration, oracle=oracle, quick=quick, progress=progress)
+                    told = {"oracle": oracle, "quick": quick, "progress": progress, "part": part}
+                    table += compare(volume, case, kind, acceleration, **told)
                     if first:
                         shown = volume if quick or data is None else _mri.human(data, (12, 24, 36))
                         _PICTURES[:] = pictures(shown, kind, acceleration)
                         first = False
-    return table + operators(quick=quick, progress=progress)
+    return table + part("operators", lambda: operators(quick=quick, progress=progress))
 
 
 _PICTURES: list[tuple[str, dict[str, Tensor]]] = []
@@ -98,6 +103,7 @@ def compare(
     quick: bool,
     progress: Progress,
     only: Sequence[str] | None = None,
+    part: Part = at_once,
 ) -> list[dict]:
     """All methods on one case; `only`: those whose names begin so."""
     problems = _mri.problems(volume, kind, acceleration, oracle=oracle)
@@ -108,12 +114,17 @@ def compare(
             continue
         if progress:
             progress(f"{case}: {name}")
-        scores = [evaluate(method, problems, volume) for method in candidates]
-        best = max(range(len(scores)), key=lambda i: scores[i][0]["PSNR dB"])
-        found[name], nfe = scores[best]
-        told = {"steps": nfe or None, "nfe": nfe or None}
-        table += [_row(f"{case}: {name}", metric, value, **told) for metric, value in found[name].items()]
+        made = part(f"{case}: {name}", partial(_best, f"{case}: {name}", candidates, problems, volume))
+        found[name] = {row["metric"]: row["value"] for row in made}
+        table += made
     return table + verdicts(case, found)
+
+
+def _best(label: str, candidates: list[Method], problems: list[Problem], volume: _mri.Volume) -> list[dict]:
+    scores = [evaluate(method, problems, volume) for method in candidates]
+    best, nfe = max(scores, key=lambda score: score[0]["PSNR dB"])
+    told = {"steps": nfe or None, "nfe": nfe or None}
+    return [_row(label, metric, value, **told) for metric, value in best.items()]
 
 
 def classical() -> dict[str, list[Method]]:

@@ -17,9 +17,10 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from fewstep.benchmarks import _restoration as part
+from fewstep.benchmarks import _restoration as cases
 from fewstep.benchmarks._restoration import SEED, Pair
 from fewstep.core import paths, solvers
+from fewstep.core.bench import Part, at_once
 from fewstep.core.errors import UsageError
 from fewstep.restoration import Restorer, metrics, run
 from fewstep.restoration.degrade.imresize import imresize
@@ -42,30 +43,33 @@ PATCHES = "distance of patches to the originals'"
 _SHOWN: list[Shown] = []
 
 
-def rows(*, quick: bool = False, data: Path | None = None, progress: Progress = None) -> list[dict]:
-    """The table of the benchmark."""
+def rows(
+    *, quick: bool = False, data: Path | None = None, progress: Progress = None, part: Part = at_once
+) -> list[dict]:
+    """The table of the benchmark; of a run that goes on, only what it made itself is in the page of pictures."""
     torch.set_flush_denormal(True)
     _SHOWN.clear()
-    say = progress or (lambda message: None)
-    table = bicubic_parity()
-    sr = part.restorer("sr-x4")
+    say, sr, denoiser = progress or (lambda message: None), cases.restorer("sr-x4"), cases.restorer("denoise")
+    count, few = 2 if quick else 20, 2 if quick else None
+    jobs: dict[str, Callable[[], list[dict]]] = {"bicubic": bicubic_parity}
     for name in ("Set5",) if quick or data is None else ("Set5", "Set14"):
-        table += enlarge(name, part.enlargements(data, name)[: 2 if quick else None], sr, quick=quick, say=say)
-    count = 2 if quick else 20
+        jobs[name] = lambda name=name: enlarge(name, cases.enlargements(data, name)[:few], sr, quick=quick, say=say)
     for sigma in (25, 50):
-        table += denoise(part.noisy(data, count, sigma), sigma, part.restorer("denoise"), say=say)
-    table += deblur(part.shaken(data, count), part.restorer("deblur"), say=say)
-    table += clean(part.pictures(data, count), part.restorer("denoise"))
+        jobs[f"noise {sigma}"] = lambda s=sigma: denoise(cases.noisy(data, count, s), s, denoiser, say=say)
+    jobs["deblurring"] = lambda: deblur(cases.shaken(data, count), cases.restorer("deblur"), say=say)
+    jobs["clean pictures"] = lambda: clean(cases.pictures(data, count), denoiser)
     for kind in ("thin", "random", "box"):
-        table += inpaint(part.holed(data, count, kind), kind, part.restorer("inpaint"), say=say)
+        jobs[f"holes, {kind}"] = lambda k=kind: inpaint(
+            cases.holed(data, count, k), k, cases.restorer("inpaint"), say=say
+        )
     if sr is not None and sr.model.method != "regression":
-        pairs = part.enlargements(data, "Set5")
-        table += mr_sampler(pairs[: 2 if quick else None], sr, say=say)
-        table += tiling(pairs[0], sr)
-        table += cost(sr, say=say)
+        pairs = cases.enlargements(data, "Set5")
+        jobs["MR Sampler"] = lambda: mr_sampler(pairs[:few], sr, say=say)
+        jobs["tiling"] = lambda: tiling(pairs[0], sr)
+        jobs["cost"] = lambda: cost(sr, say=say)
     if not quick:
-        table += memory(say=say)
-    return table
+        jobs["memory"] = lambda: memory(say=say)
+    return [row for name, job in jobs.items() for row in part(name, job)]
 
 
 def plots(rows: list[dict], out: Path) -> None:
@@ -83,7 +87,7 @@ def bicubic_parity() -> list[dict]:
     near = []
     for scale in (1 / 4, 1 / 3, 1 / 2, 2, 3, 4):
         ours = imresize(torch.from_numpy(line)[None, :].expand(7, -1), scale).numpy()[1]
-        direct = part.direct_bicubic(line, scale)
+        direct = cases.direct_bicubic(line, scale)
         near += (np.abs(np.rint(ours) - np.rint(direct)) <= 1).tolist()
     share = 100 * float(np.mean(near))
     return [_row("bicubic", "values within 1 level of the definition, %", share, target=99.99, ok=share >= 99.99)]
@@ -94,7 +98,7 @@ def enlarge(name: str, pairs: list[Pair], sr: Restorer | None, *, quick: bool, s
     found: dict[str, dict[str, float]] = {}
     table: list[dict] = []
     reference = [_niqe(pair.good) for pair in pairs]
-    methods: dict[str, tuple[Method, int]] = {"bicubic": (lambda pair: part.bicubic(pair.bad), 0)}
+    methods: dict[str, tuple[Method, int]] = {"bicubic": (lambda pair: cases.bicubic(pair.bad), 0)}
     if sr is not None:
         methods["mean"] = (lambda pair: sr(pair.bad), 1)
     if sr is not None and sr.model.method != "regression":
@@ -182,8 +186,8 @@ def denoise(pairs: list[Pair], sigma: int, model: Restorer | None, *, say: Calla
     """White noise, blind for us."""
     methods: dict[str, tuple[Method, int]] = {
         "noisy": (lambda pair: np.clip(np.rint(pair.bad), 0, 255).astype(np.uint8), 0),
-        "NLM of scikit-image, told sigma": (lambda pair: part.nlm(pair, sigma), 0),
-        "wavelet of scikit-image, told sigma": (lambda pair: part.wavelet(pair, sigma), 0),
+        "NLM of scikit-image, told sigma": (lambda pair: cases.nlm(pair, sigma), 0),
+        "wavelet of scikit-image, told sigma": (lambda pair: cases.wavelet(pair, sigma), 0),
     }
     if model is not None:
         methods["mean"] = (lambda pair: _rounded(model(pair.bad / 255)), 1)
@@ -214,26 +218,26 @@ def deblur(pairs: list[Pair], model: Restorer | None, *, say: Callable) -> list[
     """Motion blur, blind for us; the rival has the true kernel."""
     methods: dict[str, tuple[Method, int]] = {
         "blurred": (lambda pair: pair.bad, 0),
-        "Wiener, true kernel, best-tuned": (part.best_wiener, 0),
+        "Wiener, true kernel, best-tuned": (cases.best_wiener, 0),
     }
     if model is not None:
         methods["mean"] = (lambda pair: model(pair.bad), 1)
         if model.model.method != "regression":
             methods["sample, 4 steps"] = (lambda pair: model(pair.bad, steps=4), 4)
-    table, psnr = _simple("motion deblur", pairs, methods, lambda x, p: part.inside(x, p.good), say)
+    table, psnr = _simple("motion deblur", pairs, methods, lambda x, p: cases.inside(x, p.good), say)
     return table + _above("motion deblur", psnr, "Wiener, true kernel, best-tuned")
 
 
 def inpaint(pairs: list[Pair], kind: str, model: Restorer | None, *, say: Callable) -> list[dict]:
     """PSNR of the hole."""
     methods: dict[str, tuple[Method, int]] = {}
-    if part.telea(pairs[0]) is not None:
-        methods["Telea of OpenCV"] = (part.telea, 0)  # type: ignore[dict-item]
+    if cases.telea(pairs[0]) is not None:
+        methods["Telea of OpenCV"] = (cases.telea, 0)  # type: ignore[dict-item]
     if model is not None:
         methods["mean"] = (lambda pair: model(pair.bad, mask=pair.hole), 1)
         if model.model.method != "regression":
             methods["sample, 4 steps"] = (lambda pair: model(pair.bad, mask=pair.hole, steps=4), 4)
-    table, psnr = _simple(f"inpaint {kind}", pairs, methods, part.in_hole, say)
+    table, psnr = _simple(f"inpaint {kind}", pairs, methods, cases.in_hole, say)
     return table + (_above(f"inpaint {kind}", psnr, "Telea of OpenCV") if kind != "box" else [])
 
 
@@ -279,9 +283,9 @@ def mr_sampler(pairs: list[Pair], sr: Restorer, *, say: Callable) -> list[dict]:
     for label, (steps, solver) in ways.items():
         say(f"IR-SDE: {label}")
         how = How(steps=steps, fidelity=0.0, seed=SEED, consistent=False, solver=solver)
-        made = [part.bytes_of(run.whole(model, part.unit(pair.bad), how)) for pair in pairs]
+        made = [cases.bytes_of(run.whole(model, cases.unit(pair.bad), how)) for pair in pairs]
         found[label] = _scores(pairs, made, reference)
-        found[label][PATCHES] = part.patch_distance(made, [pair.good for pair in pairs])
+        found[label][PATCHES] = cases.patch_distance(made, [pair.good for pair in pairs])
         kept = ("PSNR-Y dB", "HF energy ratio", "NIQE", PATCHES)
         table += [_row(f"IR-SDE x4: {label}", m, found[label][m], steps=steps, nfe=steps) for m in kept]
     long = found["posterior, 100 steps"]
@@ -337,10 +341,10 @@ def memory(*, say: Callable) -> list[dict]:
         ("denoise", (3000, 4000), "denoise 4000 x 3000: sample, 2 steps", "steps=2", 2),
         ("sr-x4", (750, 1000), "x4 to 4000 x 3000: sample, 2 steps", "steps=2", 2),
     ):
-        found = part.restorer(model)
+        found = cases.restorer(model)
         if found is not None and (nfe == 1 or found.model.method != "regression"):
             say(f"memory: {label}")
-            used = part.peak_memory(model, size, options)
+            used = cases.peak_memory(model, size, options)
             table.append(_row(label, "peak memory, GB", used, steps=nfe, nfe=nfe, target=3.0, ok=used <= 3))
     return table
 

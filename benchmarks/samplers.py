@@ -13,10 +13,15 @@ import torch
 
 from fewstep.benchmarks import _accuracy, _trained, sampler_cost, sampler_parity
 from fewstep.benchmarks._peers import Peer, peers
+from fewstep.core.bench import Part, at_once
 
 
 def rows(
-    *, quick: bool = False, data: Path | None = None, progress: Callable[[str], None] | None = None
+    *,
+    quick: bool = False,
+    data: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+    part: Part = at_once,
 ) -> list[dict[str, Any]]:
     """Accuracy, parity, cost, and trained nets.
 
@@ -28,6 +33,8 @@ def rows(
         Folder of the photographs that the image net was trained on; without it its draws are not compared with them.
     progress
         Told what is being done.
+    part
+        See `fewstep.core.bench`.
 
     Returns
     -------
@@ -39,12 +46,12 @@ def rows(
     torch.set_num_threads(1)
     try:
         known = peers()
-        found = list(_accuracy.rows(known, quick=quick, progress=tell))
-        found += _of_trained(known, quick, data, tell)
+        found = list(_accuracy.rows(known, quick=quick, progress=tell, part=part))
+        found += _of_trained(known, quick, data, tell, part)
         tell("parity")
-        found += sampler_parity.rows(quick)
+        found += part("parity", lambda: sampler_parity.rows(quick))
         tell("cost")
-        return found + sampler_cost.rows(quick)
+        return found + part("cost", lambda: sampler_cost.rows(quick))
     finally:
         torch.set_num_threads(threads)
 
@@ -69,9 +76,9 @@ def plots(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def _of_trained(
-    known: dict[str, Peer], quick: bool, data: Path | None, tell: Callable[[str], None]
+    known: dict[str, Peer], quick: bool, data: Path | None, tell: Callable[[str], None], part: Part
 ) -> list[dict[str, Any]]:
     nets = [_trained.photos(data, n=8)] if quick else [_trained.photos(data), _trained.drawn_shapes(progress=tell)]
     if not quick:
         nets.append(_trained.voice())
-    return [row for net in nets for row in _trained.rows(net, known, quick=quick, progress=tell)]
+    return [row for net in nets for row in _trained.rows(net, known, quick=quick, progress=tell, part=part)]

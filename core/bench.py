@@ -1,6 +1,7 @@
 """One harness for all benchmarks: rows with their peer from `fewstep.benchmarks.<name>`, as Markdown, JSON and a plot.
 
-A benchmark is a module with `rows(*, quick, data, progress) -> list of dict`, and optionally `plots(rows, out)`.
+A benchmark is a module with `rows(*, quick, data, progress, part) -> list of dict`, and optionally `plots(rows, out)`.
+What a long one makes through ``part(name, make)`` is kept as it comes, and a stopped run can go on from there.
 """
 
 import ast
@@ -11,7 +12,7 @@ import math
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 
 from fewstep.core.build import did_you_mean
 from fewstep.core.errors import UsageError
+from fewstep.core.files import replacing
 
 KEYS = (
     "row",
@@ -38,6 +40,9 @@ KEYS = (
     "commit",
 )
 """What each row says; `ok` is None where there is no target, `peer_value` where there is no peer."""
+
+Make = Callable[[], Iterable[Mapping[str, Any]]]
+Part = Callable[[str, Make], list[dict[str, Any]]]
 
 _PACKAGE = "fewstep.benchmarks"
 
@@ -62,6 +67,7 @@ def run(
     quick: bool = False,
     data: str | Path | None = None,
     json_file: str | Path | None = None,
+    resume: bool = False,
 ) -> list[dict[str, Any]]:
     """Run one benchmark and write ``<name>.json``, ``<name>.md`` and ``<name>.png``.
 
@@ -77,6 +83,8 @@ def run(
         Folder of real data; None for what ships.
     json_file
         Where the rows go instead of ``<out>/<name>.json``.
+    resume
+        Go on where a run into the same file was stopped; every row says by which commit it was measured.
 
     Returns
     -------
@@ -97,7 +105,8 @@ def run(
     for folder in (out, json_file.parent):
         folder.mkdir(parents=True, exist_ok=True)
     module = importlib.import_module(f"{_PACKAGE}.{name}")
-    options = {"quick": quick, "data": None if data is None else Path(data), "progress": _progress}
+    parts = Parts(json_file.with_suffix(".parts.json"), {"quick": quick, "data": data is not None}, resume=resume)
+    options = {"quick": quick, "data": None if data is None else Path(data), "progress": _progress, "part": parts}
     accepted = inspect.signature(module.rows).parameters
     rows = complete(module.rows(**{key: value for key, value in options.items() if key in accepted}))
     json_file.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -106,7 +115,53 @@ def run(
         module.plots(rows, out)
     else:
         chart(rows, out / f"{name}.png", title=name)
+    parts.file.unlink(missing_ok=True)
     return rows
+
+
+def at_once(name: str, make: Make) -> list[dict[str, Any]]:
+    """What a benchmark calls as `part` when nothing is kept: its rows.
+
+    Parameters
+    ----------
+    name
+        Of the part.
+    make
+        Measures it.
+    """
+    return [dict(row) for row in make()]
+
+
+class Parts:
+    """``part(name, make)`` of a benchmark, keeping what each part gave in a file.
+
+    Parameters
+    ----------
+    file
+        JSON; a part of a run with other options is not taken from it.
+    options
+        Of the run.
+    resume
+        Whether parts that are there are taken; else they are made again.
+    """
+
+    def __init__(self, file: str | Path, options: Mapping[str, Any], *, resume: bool):
+        self.file, self.options = Path(file), dict(options)
+        self.known: dict[str, list[dict[str, Any]]] = {}
+        if resume and self.file.is_file():
+            kept = json.loads(self.file.read_text(encoding="utf-8"))
+            self.known = kept["parts"] if kept["options"] == self.options else {}
+
+    def __call__(self, name: str, make: Make) -> list[dict[str, Any]]:
+        """Rows of a part, made or kept."""
+        if name not in self.known:
+            found = list(make())
+            self.known[name] = complete(found) if found else []
+            with replacing(self.file) as new:
+                new.write_text(json.dumps({"options": self.options, "parts": self.known}, indent=1), encoding="utf-8")
+        else:
+            _progress(f"{name}: kept from a run before")
+        return self.known[name]
 
 
 def complete(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

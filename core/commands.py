@@ -155,7 +155,7 @@ def bench(arguments: list[str]) -> int:
     Parameters
     ----------
     arguments
-        ``NAME --quick --json FILE --data DIR --out DIR``.
+        ``NAME --quick --resume --json FILE --data DIR --out DIR``.
 
     Returns
     -------
@@ -172,6 +172,7 @@ def bench(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="fewstep bench", description="Run a benchmark; without a name, list them.")
     parser.add_argument("name", nargs="?")
     parser.add_argument("--quick", action="store_true", help="under two minutes")
+    parser.add_argument("--resume", action="store_true", help="go on where a run into the same file was stopped")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go (default: OUT/NAME.json)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="real data (default: what ships)")
     parser.add_argument("--out", type=Path, metavar="DIR", default=Path("bench"), help="default: bench")
@@ -179,7 +180,8 @@ def bench(arguments: list[str]) -> int:
     if chosen.name is None:
         print("\n".join(f"{name}\t{summary}" for name, summary in harness.available().items()))
         return 0
-    rows = harness.run(chosen.name, quick=chosen.quick, data=chosen.data, out=chosen.out, json_file=chosen.json)
+    options = {"quick": chosen.quick, "data": chosen.data, "out": chosen.out, "json_file": chosen.json}
+    rows = harness.run(chosen.name, **options, resume=chosen.resume)
     print(harness.markdown(rows))
     return 1 if any(row["ok"] is False for row in rows) else 0
 

@@ -1,5 +1,6 @@
 import json
 import types
+from functools import partial
 
 import pytest
 
@@ -36,7 +37,9 @@ def benchmark(monkeypatch):
     real = bench.importlib.import_module
     monkeypatch.setattr(bench, "available", lambda: {"fake": "A fake."})
     monkeypatch.setattr(
-        bench.importlib, "import_module", lambda name: module if name == "fewstep.benchmarks.fake" else real(name)
+        bench.importlib,
+        "import_module",
+        lambda name, *more: module if name == "fewstep.benchmarks.fake" else real(name, *more),
     )
     return module
 
@@ -120,3 +123,44 @@ def test_commit_falls_back_to_the_version(monkeypatch):
 
     monkeypatch.setattr(bench.subprocess, "run", no_git)
     assert bench.commit() == bench.metadata.version("fewstep")
+
+
+def test_a_stopped_run_goes_on_where_it_was(benchmark, tmp_path, capsys):
+    made = []
+
+    def rows(*, quick, part):
+        def measure(name):
+            made.append(name)
+            if name == "two" and made.count("two") == 1:
+                raise KeyboardInterrupt
+            return [ROW | {"row": name, "value": float(len(made))}]
+
+        return [row for name in ("one", "two", "three") for row in part(name, partial(measure, name))]
+
+    benchmark.rows = rows
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("fake", out=tmp_path)
+    assert not (tmp_path / "fake.json").exists()
+    assert len(json.loads((tmp_path / "fake.parts.json").read_text())["parts"]["one"]) == 1
+    found = bench.run("fake", out=tmp_path, resume=True)
+    assert made == ["one", "two", "two", "three"]
+    assert [(row["row"], row["value"]) for row in found] == [("one", 1.0), ("two", 3.0), ("three", 4.0)]
+    assert "one: kept from a run before" in capsys.readouterr().err
+    assert not (tmp_path / "fake.parts.json").exists()
+
+
+@pytest.mark.parametrize("again", [{"resume": False}, {"resume": True, "quick": True}])
+def test_parts_of_another_run_are_made_again(benchmark, tmp_path, again):
+    made = []
+
+    def rows(*, quick, part):
+        found = part("one", lambda: made.append(1) or [ROW])
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        return found
+
+    benchmark.rows = rows
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("fake", out=tmp_path)
+    bench.run("fake", out=tmp_path, **again)
+    assert len(made) == 2
