@@ -18,6 +18,7 @@ import torch
 
 from fewstep.core.errors import UsageError
 from fewstep.three_d import picture, pipeline, pretrained, text
+from fewstep.three_d.mesh.bridge import GAP, bridged
 from fewstep.three_d.mesh.clean import ROUNDS, SHARE, smoothed, without_crumbs
 from fewstep.three_d.mesh.isosurface import isosurface
 from fewstep.three_d.pipeline import Draw, Options, Told
@@ -55,6 +56,7 @@ class _Mending:
     """What is done to meshes, and how many were drawn together."""
 
     share: float
+    bridge: float
     smooth: int
     together: int
 
@@ -119,6 +121,7 @@ class ShapeGenerator:
         seed: int = 0,
         num: int = 1,
         share: float = SHARE,
+        bridge: float = GAP,
         smooth: int = ROUNDS,
         progress: Progress | None = None,
     ) -> Any:
@@ -140,7 +143,9 @@ class ShapeGenerator:
         num
             How many: of the seeds `seed`, `seed` + 1, ...
         share
-            Parts with less of the volume are dropped; 0 keeps all.
+            Parts with less of the volume are dropped, and hollows filled; 0 keeps all.
+        bridge
+            Widest gap, as a part of the longest side there can be, across which a loose part is joined; 0 joins none.
         smooth
             Rounds of smoothing, which keep the volume; 0 keeps the surface as it was decoded.
         progress
@@ -160,7 +165,8 @@ class ShapeGenerator:
         if num < 1:
             raise UsageError(f"num is at least 1, got {num}")
         wishes = [Wish(prompt, image, seed + k) for k in range(num)]
-        options: dict[str, Any] = {"steps": steps, "guidance_scale": guidance_scale, "share": share, "smooth": smooth}
+        options: dict[str, Any] = {"steps": steps, "guidance_scale": guidance_scale}
+        options |= {"share": share, "bridge": bridge, "smooth": smooth}
         made = self.make(wishes, progress=progress, **options)
         return made if num > 1 else made[0]
 
@@ -171,14 +177,17 @@ class ShapeGenerator:
         steps: int | None = None,
         guidance_scale: float | None = None,
         share: float = SHARE,
+        bridge: float = GAP,
         smooth: int = ROUNDS,
         progress: Progress | None = None,
     ) -> list[Shape]:
         """Make many shapes, some at a time; as for a call, but each wish has its own words, picture and seed."""
         if steps is not None and steps < 1:
             raise UsageError(f"steps is at least 1, got {steps}")
-        if smooth < 0 or not 0 <= share <= 1:
-            raise UsageError(f"expected smooth >= 0 and a share from 0 to 1, got {smooth} and {share}")
+        if smooth < 0 or bridge < 0 or not 0 <= share <= 1:
+            raise UsageError(
+                f"expected smooth >= 0, bridge >= 0 and a share from 0 to 1, got {smooth}, {bridge} and {share}"
+            )
         told, prompts = self._understood(wishes)
         options = Options(steps=steps, guidance_scale=guidance_scale)
         found: list[Shape] = []
@@ -197,7 +206,7 @@ class ShapeGenerator:
                 size //= 2
                 continue
             for draw, prompt, wish in zip(drawn, prompts[part], wishes[part], strict=True):
-                found.append(self._shape(draw, prompt, wish, options, _Mending(share, smooth, len(drawn))))
+                found.append(self._shape(draw, prompt, wish, options, _Mending(share, bridge, smooth, len(drawn))))
             if progress is not None:
                 progress(len(found) / len(wishes))
         return found
@@ -224,10 +233,15 @@ class ShapeGenerator:
 
     def _shape(self, draw: Draw, prompt: text.Prompt | None, wish: Wish, options: Options, mending: _Mending) -> Shape:
         begun = perf_counter()
-        mesh, crumbs = without_crumbs(isosurface(draw.field.sdf, draw.field.colour), share=mending.share)
+        field, joined = bridged(
+            draw.field, unit=float(self.models.lattice.block), gap=mending.bridge, share=mending.share
+        )
+        mesh, crumbs = without_crumbs(isosurface(field.sdf, field.colour), share=mending.share)
         mesh = smoothed(mesh, rounds=mending.smooth)
         seconds = {stage: total / mending.together for stage, total in draw.seconds.items()}
         notes = (*(() if prompt is None else prompt.notes), *draw.notes)
+        if joined:
+            notes += (f"joined {joined} loose part{'s' if joined > 1 else ''}",)
         if crumbs:
             notes += (f"dropped {crumbs} small part{'s' if crumbs > 1 else ''}",)
         return Shape(

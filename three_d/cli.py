@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PART",
         help="drop parts of less of the volume and fill hollows (default: 0.002; 0 keeps all)",
     )
+    add("--bridge", type=float, metavar="PART", help="join parts across gaps up to this of the side (default: 0.1)")
     add("--png", type=Path, metavar="FILE", help="a picture; of several shapes, all on one sheet")
     add("--turntable", type=Path, metavar="FILE", help="a turn around it: .gif, .mp4 or .webp")
     add("--html", type=Path, metavar="FILE", help="a page with all of them to turn, zoom and download")
@@ -102,6 +103,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--size is a positive number of metres, got {args.size}")
     if args.share is not None and not 0 <= args.share <= 1:
         raise ValueError(f"--share is from 0 to 1, got {args.share}")
+    if args.bridge is not None and not 0 <= args.bridge < float("inf"):
+        raise ValueError(f"--bridge is at least 0, got {args.bridge}")
     if args.guidance_scale is not None and not abs(args.guidance_scale) < float("inf"):
         raise ValueError(f"--guidance-scale is a finite number, got {args.guidance_scale}")
     wanted = [part.strip().lower().lstrip(".") for part in (args.format or "").split(",") if part.strip()]

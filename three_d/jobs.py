@@ -15,6 +15,7 @@ from typing import Any
 
 from fewstep.core.errors import UsageError
 from fewstep.three_d import picture, plan, text
+from fewstep.three_d.mesh.bridge import GAP
 from fewstep.three_d.mesh.clean import ROUNDS, SHARE, require_simplifier
 from fewstep.three_d.plan import Job
 from fewstep.three_d.render import turntable, viewer
@@ -123,6 +124,7 @@ class _Run:
     def _shapes(self, generator: Any, jobs: Sequence[Job], alone: bool) -> list[Shape | None]:
         options = {"steps": self.args.steps, "guidance_scale": self.args.guidance_scale}
         options["share"] = SHARE if self.args.share is None else self.args.share
+        options["bridge"] = GAP if self.args.bridge is None else self.args.bridge
         options["smooth"] = ROUNDS if self.args.smooth is None else self.args.smooth
         try:
             return list(generator.make([job.wish for job in jobs], **options))

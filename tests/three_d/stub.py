@@ -7,7 +7,7 @@ import pytest
 
 from fewstep.core.errors import UsageError
 from fewstep.three_d import pipeline, pretrained
-from fewstep.three_d.lattice import Field
+from fewstep.three_d.lattice import Field, Lattice
 from fewstep.three_d.pipeline import Draw
 from tests.three_d.solids import ball, box, tint
 
@@ -31,7 +31,8 @@ class Stub:
             raise UsageError(f"no model is called {name}")
         self.loaded.append((str(name), str(device)))
         net = SimpleNamespace(condition=SimpleNamespace(picture=PICTURE))
-        return SimpleNamespace(structure=SimpleNamespace(steps=2, net=net), slat=SimpleNamespace(steps=2))
+        steps = SimpleNamespace(steps=2)
+        return SimpleNamespace(structure=SimpleNamespace(steps=2, net=net), slat=steps, lattice=Lattice(30, 5))
 
     def generate(self, models, told, *, seeds, options=None, retries=4, batch_size=16, progress=None):
         self.calls.append((list(told), list(seeds), options))

@@ -104,6 +104,17 @@ def test_crumbs_are_dropped_and_told(generator, monkeypatch):
     assert generator("a mug", share=0).report().components == 2
 
 
+def test_loose_parts_are_joined_and_told(generator, monkeypatch):
+    r = 32
+    sdf = np.minimum(ball(0.2, r, at=(-0.25, 0, 0)), ball(0.2, r, at=(0.25, 0, 0))).astype(np.float32)
+    draw = Draw(Field(sdf, tint(r)), 0, 9, 4, {"structure": 0.1})
+    monkeypatch.setattr("fewstep.three_d.pipeline.generate", lambda *a, **k: [draw])
+    shape = generator("a mug", bridge=0.2)
+    assert shape.report().components == 1
+    assert shape.notes[-1] == "joined 1 loose part"
+    assert generator("a mug", bridge=0).report().components == 2
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -113,8 +124,9 @@ def test_crumbs_are_dropped_and_told(generator, monkeypatch):
         ({"prompt": "a mug", "num": 0}, "num is at least 1, got 0"),
         ({"prompt": "a mug", "steps": 0}, "steps is at least 1, got 0"),
         ({"prompt": "a mug", "seed": -1}, "at least 0, got -1"),
-        ({"prompt": "a mug", "share": 2}, "a share from 0 to 1, got 5 and 2"),
-        ({"prompt": "a mug", "smooth": -1}, "smooth >= 0 and a share from 0 to 1, got -1"),
+        ({"prompt": "a mug", "share": 2}, "a share from 0 to 1, got 5, 0.1 and 2"),
+        ({"prompt": "a mug", "smooth": -1}, "smooth >= 0, bridge >= 0 and a share from 0 to 1, got -1"),
+        ({"prompt": "a mug", "bridge": -0.5}, "bridge >= 0 and a share from 0 to 1, got 5, -0.5"),
         ({"image": "nowhere.png"}, "no such picture"),
     ],
 )

@@ -46,7 +46,7 @@ def test_every_option_reaches_its_place(stub, tmp_path, capsys):
     code = run(
         CHAIR, "-o", tmp_path / "a.obj", "--steps", 4, "--guidance-scale", 3, "--seed", 7, "--model", "shapes-flow",
         "--size", 0.25, "--format", "glb,stl", "--png", tmp_path / "a.png", "--html", tmp_path / "a.html",
-        "--gaussians", tmp_path / "g.ply", "--smooth", 2, "--share", 0, "--device", "cpu", "--json",
+        "--gaussians", tmp_path / "g.ply", "--smooth", 2, "--share", 0, "--bridge", 0.05, "--device", "cpu", "--json",
     )  # fmt: skip
     assert code == 0
     (told,) = map(json.loads, capsys.readouterr().out.splitlines())
@@ -160,6 +160,7 @@ def test_notes_are_told(stub, tmp_path, capsys):
         ([CHAIR, "-o", "a.glb", "--num", "0"], "--num is at least 1, got 0"),
         ([CHAIR, "-o", "a.glb", "--seed", "-1"], "--seed is at least 0, got -1"),
         ([CHAIR, "-o", "a.glb", "--simplify", "3"], "--simplify is at least 4, got 3"),
+        ([CHAIR, "-o", "a.glb", "--bridge", "-1"], "--bridge is at least 0, got -1"),
         ([CHAIR, "-o", "a.glb", "--smooth", "-1"], "--smooth is at least 0, got -1"),
         ([CHAIR, "-o", "a.glb", "--threads", "0"], "--threads is at least 1, got 0"),
         ([CHAIR, "-o", "a.glb", "--size", "0"], "--size is a positive number of metres, got 0"),
