@@ -68,7 +68,7 @@ def export(
         raise UsageError(f"bits is 8 or None, got {bits}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, value in module.state_dict().items():
         if bits == 8 and value.is_floating_point() and value.ndim > 1 and value.numel() >= _MATRIX:
             tensors |= _in_bytes(name, value)

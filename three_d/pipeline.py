@@ -188,8 +188,11 @@ def structures(
     """First stage: the active cells of each shape, int64 [n, 3] on the CPU, sorted, and the network calls."""
     vae = models.structure_vae
     shape = (len(told), vae.latent, *[vae.side] * 3)
-    noise = rng.normal(shape, [rng.generator(s, 1) for s in seeds], torch.float32, models.device)
-    z, calls = _follow(models, models.structure, noise, _cond(models, models.structure, told), options)
+
+    def draw(*keys: int) -> Tensor:
+        return rng.normal(shape, [rng.generator(s, 1, *keys) for s in seeds], torch.float32, models.device)
+
+    z, calls = _follow(models, models.structure, draw, _cond(models, models.structure, told), options)
     logits = vae.decode(vae.restored(z))[:, 0]
     return [torch.nonzero(one > 0).cpu() for one in logits], calls
 
@@ -206,17 +209,31 @@ def latents(
     where = torch.zeros(*mask.shape, 3, dtype=torch.long)
     where[mask] = torch.cat(list(coords))
     grid = (*[vae.resolution] * 3, vae.latent)
-    whole = rng.normal((len(seeds), *grid), [rng.generator(s, 2) for s in seeds], torch.float32, "cpu")
-    at = (torch.arange(len(seeds))[:, None], *where.unbind(2))
-    noise = (whole[at] * mask[..., None]).to(models.device)
+    at, there = (torch.arange(len(seeds))[:, None], *where.unbind(2)), mask[..., None]
+
+    def draw(*keys: int) -> Tensor:
+        whole = rng.normal((len(seeds), *grid), [rng.generator(s, 2, *keys) for s in seeds], torch.float32, "cpu")
+        return (whole[at] * there).to(models.device)
+
     where, mask = where.to(models.device), mask.to(models.device)
     cond = _cond(models, models.slat, told) | {"coords": where, "mask": mask}
-    z, calls = _follow(models, models.slat, noise, cond, options)
+    z, calls = _follow(models, models.slat, draw, cond, options)
     return z, where, mask, calls
 
 
+@dataclass(frozen=True)
+class _Fresh:
+    """Noise for steps that draw some."""
+
+    draw: Callable[..., Tensor]
+
+    def on(self, path: Any, times: Any, amounts: Any, streams: Any) -> rng.Fill:
+        """That of row i."""
+        return lambda out, i: out.copy_(self.draw(i + 1))
+
+
 def _follow(
-    models: Models, model: Pretrained, noise: Tensor, cond: dict[str, Any], options: Options
+    models: Models, model: Pretrained, draw: Callable[..., Tensor], cond: dict[str, Any], options: Options
 ) -> tuple[Tensor, int]:
     settings, net = models.config, cast(Any, model.net)
     student = "distilled" in model.config
@@ -234,7 +251,7 @@ def _follow(
     if w != 1:
         blank = cond | {key: torch.zeros_like(cond[key]) for key in ("words", "image")}
         denoise = guide.cfg(denoise, model.denoise(cond=net.tell(blank)), w, interval=(low, high))
-    drawn = sample(denoise, model.path, times=grid, solver=model.solver or solvers.ddim(), x=noise, shape=noise.shape)
+    drawn = sample(denoise, model.path, times=grid, solver=model.solver or solvers.ddim(), x=draw(), noise=_Fresh(draw))
     return drawn.x, drawn.nfe
 
 

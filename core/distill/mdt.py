@@ -217,6 +217,9 @@ class MarginalData:
     distillation_from: int = 0
     cap: float | None = None
     pairs: ClassVar[bool] = False
+    solver: ClassVar[str] = (
+        "consistency"  # phi leads to the end of its trajectory: from there any time but by new noise
+    )
 
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewstep.core import rng, times
+from fewstep.core import rng, solvers, times
 from fewstep.core.errors import UsageError
 from fewstep.three_d import pretrained
 from fewstep.three_d.pipeline import FURTHER, Options, Told, generate, latents, structures
@@ -29,6 +29,40 @@ def test_a_shape_is_a_function_of_its_condition_and_seed(models):
     np.testing.assert_allclose(alone.field.sdf, among.field.sdf, atol=2e-4)
     np.testing.assert_allclose(alone.field.colour, among.field.colour, atol=2e-4)
     assert alone.cells == among.cells
+
+
+@pytest.fixture(scope="module")
+def student(models):
+    """Both stages sampled as students are that jump to the end and put noise back."""
+    again = [dataclasses.replace(part, solver=solvers.consistency()) for part in (models.structure, models.slat)]
+    config = {key: value for key, value in models.config.items() if key != "guidance_scale"}
+    return dataclasses.replace(models, structure=again[0], slat=again[1], config=config)
+
+
+def test_new_noise_of_a_step_depends_on_the_seed_alone(student, models):
+    told, options = [_told(1), _told(5, 9), _told(7, 2, 3)], Options(steps=3)
+    alone = generate(student, told[1:2], seeds=[4], options=options)[0]
+    among = generate(student, told, seeds=[8, 4, 1], options=options)[1]
+    np.testing.assert_allclose(alone.field.sdf, among.field.sdf, atol=2e-4)
+    assert alone.cells == among.cells
+    still = generate(models, told[1:2], seeds=[4], options=Options(steps=3, guidance_scale=1))[0]
+    assert alone.cells != still.cells or np.abs(alone.field.sdf - still.field.sdf).max() > 1e-3
+
+
+def test_two_steps_are_a_jump_new_noise_and_a_jump(student, monkeypatch):
+    """The first stage against the loop written out; the decoder shows what reaches it."""
+    seen = []
+    monkeypatch.setattr(type(student.structure_vae), "restored", lambda self, z: seen.append(z) or z)
+    structures(student, [_told(3, 8)], [6], Options(steps=2))
+    ids, model, vae = torch.from_numpy(_told(3, 8).words)[None], student.structure, student.structure_vae
+    size = model.net.condition.picture
+    denoise = model.denoise(cond={"words": ids, "image": torch.zeros(1, 4, size, size)})
+    shape = (1, vae.latent, *[vae.side] * 3)
+    z, new = (rng.normal(shape, [rng.generator(6, *keys)], torch.float32, "cpu") for keys in ((1,), (1, 1)))
+    t = float(times.shift(times.uniform(model.path, 2), float(student.config["shift"]))[1])
+    with torch.no_grad():
+        middle = (1 - t) * denoise(z, torch.ones(1)) + t * new
+        torch.testing.assert_close(seen[0], denoise(middle, torch.tensor([t])), rtol=1e-4, atol=1e-4)
 
 
 def test_another_seed_and_another_prompt_give_another_shape(models):
