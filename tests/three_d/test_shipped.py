@@ -11,7 +11,7 @@ from fewstep.three_d import pretrained
 from fewstep.three_d.api import ShapeGenerator
 from fewstep.three_d.corpus import make
 
-NAMES = ("shapes-vae", "shapes-mdt", "shapes-judge")
+NAMES = ("shapes-vae", "shapes-flow", "shapes-mdt", "shapes-judge")
 PROMPTS = (
     "a red chair", "a round blue table with one leg", "a white mug", "a green house", "a yellow car", "a brown shelf",
 )  # fmt: skip
@@ -25,13 +25,15 @@ def test_weights_are_those_of_the_card(name):
     assert name in dict(shipped())
 
 
-@pytest.mark.parametrize("steps", [1, 2])
-def test_words_give_the_kind_they_name(steps):
-    made, draws = _solids.generated(pretrained.load("shapes-mdt"), PROMPTS, steps)
+@pytest.mark.parametrize(
+    ("name", "steps", "calls"), [("shapes-mdt", 1, 1), ("shapes-mdt", 2, 1), ("shapes-flow", 6, 2)]
+)
+def test_words_give_the_kind_they_name(name, steps, calls):
+    made, draws = _solids.generated(pretrained.load(name), PROMPTS, steps)
     answers = [answer["kind"] for answer in made.judged(_solids.judge())[0]]
     right = sum(answer in prompt for answer, prompt in zip(answers, PROMPTS, strict=True))
     assert right >= len(PROMPTS) - 1, list(zip(PROMPTS, answers, strict=True))
-    assert all(draw.nfe == 2 * steps for draw in draws)
+    assert all(draw.nfe == 2 * steps * calls for draw in draws)
 
 
 def test_one_step_makes_a_closed_mesh_of_one_piece():
@@ -54,4 +56,4 @@ def test_autoencoders_bring_held_out_shapes_back():
         truth = lattice.fill(cells).sdf < 0
         made = lattice.fill(type(cells)(cells.coords, back[0].numpy(), cells.colour)).sdf < 0
         found.append((truth & made).sum() / (truth | made).sum())
-    assert np.mean(found) > 0.93
+    assert np.mean(found) > 0.95
