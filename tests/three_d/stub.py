@@ -24,7 +24,7 @@ class Stub:
     """What `load` and `generate` were called with, and how generating shall fail."""
 
     def __init__(self):
-        self.loaded, self.calls, self.memory, self.broken = [], [], 99, ()
+        self.loaded, self.calls, self.memory, self.broken, self.device = [], [], 99, (), "cuda"
 
     def load(self, name, device="cpu"):
         if str(name) not in ("shapes-mdt", "shapes-flow"):
@@ -32,7 +32,8 @@ class Stub:
         self.loaded.append((str(name), str(device)))
         net = SimpleNamespace(condition=SimpleNamespace(picture=PICTURE))
         steps = SimpleNamespace(steps=2)
-        return SimpleNamespace(structure=SimpleNamespace(steps=2, net=net), slat=steps, lattice=Lattice(30, 5))
+        parts = {"structure": SimpleNamespace(steps=2, net=net), "slat": steps, "lattice": Lattice(30, 5)}
+        return SimpleNamespace(**parts, device=SimpleNamespace(type=self.device))
 
     def generate(self, models, told, *, seeds, options=None, retries=4, batch_size=16, progress=None):
         self.calls.append((list(told), list(seeds), options))

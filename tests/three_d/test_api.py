@@ -159,3 +159,9 @@ def test_a_shape_is_saved_turned_and_shown(generator, tmp_path, monkeypatch):
     assert (shown[0][0][0].name, shown[0][1]) == ("a <b>red</b> mug", 300)
     assert shape.smoothed(2).mesh.volume == pytest.approx(shape.mesh.volume)
     assert max(shape.report(size=0.1).extents) == pytest.approx(0.1)
+
+
+def test_a_cpu_takes_two_at_a_time(generator, stub):
+    stub.device = "cpu"
+    ShapeGenerator.load("shapes-mdt")("a mug", num=5)
+    assert [len(told) for told, _, _ in stub.calls] == [2, 2, 1]
