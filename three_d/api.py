@@ -27,7 +27,7 @@ from fewstep.three_d.results import Shape
 
 DEFAULT = "shapes-mdt"
 BATCH, FEW = 16, 2
-"""Shapes at once on a GPU, halved when memory runs out; and on a CPU, where 16 take up to 1.9 times as long per shape."""
+"""Shapes at once on a GPU, halved when memory runs out; and on a CPU, where 16 take up to 1.9 times as long each."""
 
 Progress = Callable[[float], None]
 
