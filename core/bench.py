@@ -105,7 +105,8 @@ def run(
     for folder in (out, json_file.parent):
         folder.mkdir(parents=True, exist_ok=True)
     module = importlib.import_module(f"{_PACKAGE}.{name}")
-    parts = Parts(json_file.with_suffix(".parts.json"), {"quick": quick, "data": data is not None}, resume=resume)
+    asked = {"quick": quick, "data": None if data is None else str(Path(data).resolve())}
+    parts = Parts(json_file.with_suffix(".parts.json"), asked, resume=resume)
     options = {"quick": quick, "data": None if data is None else Path(data), "progress": _progress, "part": parts}
     accepted = inspect.signature(module.rows).parameters
     rows = complete(module.rows(**{key: value for key, value in options.items() if key in accepted}))
@@ -149,7 +150,10 @@ class Parts:
         self.file, self.options = Path(file), dict(options)
         self.known: dict[str, list[dict[str, Any]]] = {}
         if resume and self.file.is_file():
-            kept = json.loads(self.file.read_text(encoding="utf-8"))
+            try:
+                kept = json.loads(self.file.read_text(encoding="utf-8"))
+            except ValueError:
+                raise UsageError(f"{self.file} is damaged: remove it, or run without --resume") from None
             self.known = kept["parts"] if kept["options"] == self.options else {}
 
     def __call__(self, name: str, make: Make) -> list[dict[str, Any]]:

@@ -217,9 +217,7 @@ class MarginalData:
     distillation_from: int = 0
     cap: float | None = None
     pairs: ClassVar[bool] = False
-    solver: ClassVar[str] = (
-        "consistency"  # phi leads to the end of its trajectory: from there any time but by new noise
-    )
+    solver: ClassVar[str] = "consistency"  # phi leads to the end of its trajectory; new noise leads back
 
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""

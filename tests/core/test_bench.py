@@ -164,3 +164,10 @@ def test_parts_of_another_run_are_made_again(benchmark, tmp_path, again):
         bench.run("fake", out=tmp_path)
     bench.run("fake", out=tmp_path, **again)
     assert len(made) == 2
+
+
+def test_a_damaged_file_of_parts_is_named(tmp_path):
+    (tmp_path / "fake.parts.json").write_text("{")
+    with pytest.raises(UsageError, match="fake.parts.json is damaged: remove it"):
+        bench.Parts(tmp_path / "fake.parts.json", {}, resume=True)
+    assert bench.Parts(tmp_path / "fake.parts.json", {}, resume=False).known == {}
