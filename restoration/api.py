@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fewstep.core.errors import UsageError
-from fewstep.restoration import kinds, pretrained, run
+from fewstep.restoration import deconvolve, kinds, pretrained, run
 from fewstep.restoration.kinds import Raster
 from fewstep.restoration.model import Restoration
 from fewstep.restoration.picture.alpha import bled
@@ -94,6 +94,8 @@ class Restorer:
         tile: int | str = "auto",
         consistent: bool | None = None,
         origin: tuple[int, int] = (0, 0),
+        kernel: Any = None,
+        noise: float | None = None,
         progress: Progress | None = None,
     ) -> Restored:
         """Restore a picture, or each of a batch.
@@ -123,6 +125,12 @@ class Restorer:
             bicubic shrinking alone.
         origin
             Row and column at which the picture lies in a larger one of which it is a part: the noise of that place.
+        kernel
+            Take this known blur out, with a model for ``"denoise"``: how the picture of a point looks, an array or
+            tensor of numbers [rows, columns], or a picture of it; see `fewstep.restoration.deconvolve`. `steps`
+            (default 3) network calls.
+        noise
+            Beside a known blur: its standard deviation in levels of 255; default: measured.
         progress
             Called with the part that is done.
 
@@ -137,7 +145,7 @@ class Restorer:
         """
         how = self.how(
             mode=mode, steps=steps, fidelity=fidelity, seed=seed, samples=samples, tile=tile, consistent=consistent,
-            origin=origin,
+            origin=origin, kernel=kernel, noise=noise,
         )  # fmt: skip
         rasters, close = kinds.opened(image)
         hole, warnings = self._hole(mask, rasters)
@@ -220,6 +228,8 @@ class Restorer:
         tile: int | str = "auto",
         consistent: bool | None = None,
         origin: tuple[int, int] = (0, 0),
+        kernel: Any = None,
+        noise: float | None = None,
     ) -> How:
         """What the options of `restore` mean for this checkpoint.
 
@@ -234,6 +244,10 @@ class Restorer:
             raise UsageError(f"samples is at least 1, got {samples}")
         if tile != "auto" and not (isinstance(tile, int) and tile >= 0):
             raise UsageError(f"tile is 'auto', 0 or a number of pixels, got {tile!r}")
+        if kernel is not None or noise is not None:
+            return self._deblurring(
+                kernel, noise, steps, tile, plain=mode != "sample" and fidelity in (None, 1.0) and samples == 1
+            )
         if fidelity is None:
             asked = steps is not None or samples > 1 or self.model.method == "ir-sde"  # whose nets know no mean
             drawn = mode == "sample" or (mode is None and asked)
@@ -251,6 +265,25 @@ class Restorer:
             origin=origin,
             tile=None if isinstance(tile, str) else tile,
             consistent=exact if consistent is None else consistent,
+        )
+
+    def _deblurring(self, kernel: Any, noise: float | None, steps: int | None, tile: int | str, *, plain: bool) -> How:
+        if kernel is None:
+            raise UsageError("noise is told beside a kernel: blind models measure it")
+        if self.model.task != "denoise" or self.model.method == "ir-sde":
+            raise UsageError(
+                f"a known kernel is taken out with a denoiser that has a mean, this model is for {self.model.task}: "
+                'load "denoise"'
+            )
+        if not plain:
+            raise UsageError("with a kernel there is one answer: leave out mode 'sample', fidelity and samples")
+        if noise is not None and not 0 <= noise <= 255:
+            raise UsageError(f"noise is from 0 to 255 levels, got {noise}")
+        return How(
+            steps=deconvolve.STEPS if steps is None else steps,
+            tile=None if isinstance(tile, str) else tile,
+            kernel=deconvolve.kernel_of(kinds.numbers(kernel)),
+            noise=None if noise is None else noise / 127.5,
         )
 
     def _hole(self, mask: Any, rasters: list[Raster]) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -48,6 +48,18 @@ def restore(argv: Sequence[str]) -> int:
     add("--samples", type=int, default=1, metavar="N", help="average N samples; each is written too, with a std map")
     add("--seed", type=int, default=0, help="equal seeds give equal pictures (default: 0)")
     add("--mask", type=Path, metavar="FILE|DIR", help="inpaint: one for all, or a folder with the same names")
+    add(
+        "--kernel",
+        type=Path,
+        metavar="FILE|DIR",
+        help="deblur: take this blur out, a picture of a point; one for all, or a folder with the same names",
+    )
+    add(
+        "--noise",
+        type=float,
+        metavar="S",
+        help="beside --kernel: standard deviation in levels of 255 (default: measured)",
+    )
     add("--tile", default="auto", metavar="auto|N|0", help="pixels a side of the result; does not show (default: auto)")
     add("--consistent", action=argparse.BooleanOptionalAction,
         help="sr: make the result agree with its input (default: yes, if trained on bicubic alone)")  # fmt: skip
@@ -186,8 +198,16 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--suffix is a part of a name, got {args.suffix!r}")
     if args.task == "inpaint" and args.mask is None:
         raise ValueError("--task inpaint needs --mask: a picture in which white is filled, or a folder of them")
-    if args.mask is not None and not args.mask.exists():
-        raise ValueError(f"--mask {args.mask}: there is no such file or folder")
+    for option in ("mask", "kernel"):
+        given = getattr(args, option)
+        if given is not None and not given.exists():
+            raise ValueError(f"--{option} {given}: there is no such file or folder")
+    if args.kernel is not None and args.task not in (None, "deblur"):
+        raise ValueError(f"--kernel is for --task deblur, got --task {args.task}")
+    if args.kernel is not None and (args.mode == "sample" or args.fidelity not in (None, 1.0) or args.samples > 1):
+        raise ValueError("--kernel has one answer: leave out --mode sample, --fidelity and --samples")
+    if args.noise is not None and (args.kernel is None or not 0 <= args.noise <= 255):
+        raise ValueError(f"--noise is from 0 to 255, beside --kernel; got {args.noise:g}")
 
 
 def _at_least(args: argparse.Namespace, **least: Any) -> None:

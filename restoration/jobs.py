@@ -29,13 +29,13 @@ STD_WHITE = 0.125
 def restore_all(args: argparse.Namespace) -> int:
     """Restore all inputs of a call of `fewstep restore`; the exit code."""
     found, failed = batch.find(args.inputs, recursive=args.recursive, leave=args.output)
-    masks = [args.mask] if args.mask is not None and args.mask.is_file() else []
-    jobs = batch.plan(found, args.output, suffix=args.suffix, format=args.format, keep=masks)
+    beside = [file for file in (args.mask, args.kernel) if file is not None and file.is_file()]
+    jobs = batch.plan(found, args.output, suffix=args.suffix, format=args.format, keep=beside)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     restorer = _restorer(args)
-    restorer.how(**_options(args), samples=args.samples)
+    restorer.how(**_options(args), samples=args.samples, kernel=None if args.kernel is None else np.ones((1, 1)))
     if args.bits == "16":
         for job in jobs:
             if job.target.suffix.lower() not in (".png", ".tif", ".tiff"):
@@ -57,11 +57,11 @@ def restore_all(args: argparse.Namespace) -> int:
 
 
 def _restorer(args: argparse.Namespace) -> Restorer:
-    task = args.task or "sr"
+    task = "denoise" if args.kernel is not None else args.task or "sr"
     name = args.model or (f"sr-x{args.scale or 4}" if task == "sr" else task)
     restorer = Restorer.load(name, device=args.device, seed=args.seed)
     model = restorer.model
-    if args.task is not None and model.task != args.task:
+    if args.kernel is None and args.task is not None and model.task != args.task:
         raise UsageError(f"{name} is for --task {model.task}, got --task {args.task}")
     if args.scale is not None and model.scale != args.scale:
         raise UsageError(f"{name} enlarges {model.scale} times, got --scale {args.scale}")
@@ -80,8 +80,10 @@ def _restore(
     if args.skip_existing and job.target.exists():
         return {"status": "skipped", "output": str(job.target)}
     picture = read(job.source)
-    options: dict[str, Any] = {"mask": None if args.mask is None else _mask(args.mask, job), "progress": progress}
-    options |= _options(args)
+    options: dict[str, Any] = {"progress": progress} | _options(args)
+    for option in ("mask", "kernel"):
+        given = getattr(args, option)
+        options |= {} if given is None else {option: _beside(given, job, option)}
     files = [job.target]
     bits = None if args.bits == "same" else int(args.bits)
     writing = {"bits": bits, "strip": args.strip_metadata}
@@ -105,7 +107,7 @@ def _restore(
         "output": str(job.target),
         "files": [str(file) for file in files],
         "model": restorer.name,
-        "task": restorer.model.task,
+        "task": restorer.model.task if args.kernel is None else "deblur",
         "scale": restorer.model.scale,
         "nfe": nfe,
         "seed": restorer.seed,
@@ -119,7 +121,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     mode = "sample" if args.mode is None and args.fidelity is None and args.samples > 1 else args.mode
     tile = args.tile if args.tile == "auto" else int(args.tile)
     told = {"mode": mode, "steps": args.steps, "fidelity": args.fidelity, "consistent": args.consistent}
-    return {**told, "tile": tile}
+    return {**told, "tile": tile} | ({} if args.noise is None else {"noise": args.noise})
 
 
 def _sentence(facts: dict[str, Any]) -> str:
@@ -130,14 +132,14 @@ def _sentence(facts: dict[str, Any]) -> str:
     return f"{facts['input']}: {facts['output']}, {columns} x {rows} pixels, {calls}, {facts['seconds']:.1f} s"
 
 
-def _mask(given: Path, job: Job) -> Picture:
+def _beside(given: Path, job: Job, what: str) -> Picture:
     if given.is_file():
         return read(given)
     folder = given / job.name.parent
     for suffix in (job.name.suffix, *batch.SUFFIXES):
         if (file := folder / f"{job.name.stem}{suffix}").is_file():
             return read(file)
-    raise UsageError(f"no mask of the name {job.name.stem} in {folder}")
+    raise UsageError(f"no {what} of the name {job.name.stem} in {folder}")
 
 
 @dataclass(frozen=True)

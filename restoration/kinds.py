@@ -107,6 +107,35 @@ def mask_of(mask: Any, size: tuple[int, int]) -> np.ndarray:
     return found
 
 
+def numbers(image: Any) -> torch.Tensor:
+    """Numbers [rows, columns] as they are, or of a picture: the mean of its colours, transparency does not count.
+
+    Parameters
+    ----------
+    image
+        A two-dimensional array or tensor of any numbers, or as `opened` takes pictures.
+
+    Returns
+    -------
+    Tensor
+        float64, [rows, columns].
+
+    Raises
+    ------
+    UsageError
+        If it is no such thing, or several pictures.
+    """
+    if isinstance(image, (np.ndarray, torch.Tensor)) and image.ndim == 2:
+        values = torch.as_tensor(image)
+        if values.is_complex():
+            raise UsageError("expected real numbers, got complex ones")
+        return values.detach().cpu().double()
+    rasters, _ = opened(image)
+    if len(rasters) != 1:
+        raise UsageError(f"expected one picture, got {len(rasters)}")
+    return torch.from_numpy(rasters[0].pixels.astype(np.float64).mean(2))
+
+
 def _pil(image: Any) -> tuple[list[Raster], Close]:
     picture = of_pil(image)
     keys = ("exif", "dpi") if picture.warnings else ("exif", "dpi", "icc_profile")  # a new colour space has no profile

@@ -20,6 +20,7 @@ from torch import Tensor
 from fewstep.core import solvers, times
 from fewstep.core.errors import UsageError
 from fewstep.core.sample import sample
+from fewstep.restoration.deconvolve import deconvolved
 from fewstep.restoration.model import Restoration
 from fewstep.restoration.models.denoiser import means_once
 from fewstep.restoration.noise import Positioned
@@ -61,6 +62,10 @@ class How:
         Make the result of ``"sr"`` agree with its input at the end.
     solver
         Another one than the method's own.
+    kernel
+        Take this blur out, with a model for ``"denoise"``; see `fewstep.restoration.deconvolve`.
+    noise
+        Beside the blur: its standard deviation in units of [-1, 1]; None: measured.
 
     Raises
     ------
@@ -76,6 +81,8 @@ class How:
     tile: int | None = None
     consistent: bool = True
     solver: Any = None
+    kernel: Tensor | None = None
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.fidelity <= 1 and self.steps >= 1 and self.seed >= 0 and len(self.samples) >= 1):
@@ -89,6 +96,8 @@ class How:
     @property
     def calls(self) -> int:
         """Network calls for one pixel."""
+        if self.kernel is not None:
+            return self.steps
         return (self.fidelity > 0) + (self.steps * len(self.samples) if self.fidelity < 1 else 0)
 
 
@@ -132,6 +141,9 @@ def blocks(
     """
     if how.fidelity < 1 and model.method == "regression":
         raise UsageError("this model knows the mean only: leave out steps and samples, or take another model")
+    if how.kernel is not None:
+        yield _deblurred(model, lq, how, progress)
+        return
     size = (lq.shape[-2] * model.scale, lq.shape[-1] * model.scale)
     grid = math.lcm(model.multiple, model.scale)
     lq, mask = padded(lq, grid // model.scale), None if mask is None else padded(mask, grid // model.scale)
@@ -170,6 +182,20 @@ def whole(
     for block in blocks(model, lq, how, mask=mask, progress=progress):
         out[..., block.rows, block.columns] = block.mean
     return out
+
+
+def _deblurred(model: Restoration, lq: Tensor, how: How, progress: Progress | None) -> Block:
+    assert how.kernel is not None
+    size = auto_size(min(model.multiple, 4)) if how.tile is None else how.tile
+    mean = tiled(
+        lambda x, t, lq, mask, told: model.mean(lq), scale=1, size=size, margin=model.margin, multiple=model.multiple
+    )
+    with torch.inference_mode():
+        made = deconvolved(
+            lambda x: mean(None, None, x, None, None), lq, how.kernel, noise=how.noise, steps=how.steps,
+            multiple=model.multiple, progress=progress,
+        )  # fmt: skip
+    return Block(slice(0, lq.shape[-2]), slice(0, lq.shape[-1]), made, None)
 
 
 def _block(

@@ -154,6 +154,25 @@ def test_masks(tmp_path, capsys):
         run(tmp_path / "in/a.png", "-o", tmp_path / "mask.png", "--task", "inpaint", "--mask", tmp_path / "mask.png")
 
 
+def test_kernels(tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "in" / name)
+    dot = np.zeros((3, 4, 1), np.uint8)
+    dot[1, 1:3] = 255
+    write(tmp_path / "kernel.png", Picture(dot))
+    argv = (tmp_path / "in", "--task", "deblur", "--json", "--kernel")
+    assert run(*argv, tmp_path / "kernel.png", "-o", tmp_path / "one") == 0
+    told = lines(capsys)
+    assert [(fact["task"], fact["model"], fact["nfe"]) for fact in told[:2]] == [("deblur", "denoise", 3)] * 2
+    write(tmp_path / "kernels" / "a.png", Picture(dot))
+    assert run(*argv, tmp_path / "kernels", "-o", tmp_path / "two", "--steps", "2", "--noise", "4") == 1
+    out = capsys.readouterr()
+    assert "no kernel of the name b" in out.err
+    assert json.loads(out.out.splitlines()[0])["nfe"] == 2
+    assert listed(tmp_path / "two") == ["a.png"]
+    assert not np.array_equal(read(tmp_path / "one" / "a.png").pixels, read(tmp_path / "in" / "a.png").pixels)
+
+
 def test_a_full_disk_leaves_no_half_file_and_the_rest_is_done(tmp_path, monkeypatch, capsys):
     from pathlib import Path
 
@@ -197,6 +216,11 @@ def test_the_report_is_one_file(tmp_path):
         (["--suffix", "a/b"], "--suffix is a part of a name"),
         (["--task", "inpaint"], "--task inpaint needs --mask"),
         (["--task", "inpaint", "--mask", "none.png"], "no such file or folder"),
+        (["--task", "deblur", "--kernel", "none.png"], "no such file or folder"),
+        (["--task", "sr", "--kernel", "."], "--kernel is for --task deblur"),
+        (["--kernel", ".", "--samples", "2"], "--kernel has one answer"),
+        (["--kernel", ".", "--model", "deblur"], 'load "denoise"'),
+        (["--noise", "3"], "--noise is from 0 to 255, beside --kernel"),
         (["--model", "none"], "no model is called none"),
         (["--model", "denoise", "--task", "sr"], "is for --task denoise, got --task sr"),
         (["--model", "sr-x2", "--scale", "4"], "enlarges 2 times, got --scale 4"),
