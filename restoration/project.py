@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from fewstep.restoration.degrade.imresize import imresize
 
-ROUNDS, RELAXED = 3, 1.4
+ROUNDS, RELAXED = 8, 1.4
 """Of back-projection, and how far all of its rounds but the last go beyond: clipping slows it down."""
 
 

@@ -32,8 +32,10 @@ GUESSES = ("cg-sense", "l1-wavelet", "admm")
 QUIET = 1e-3
 """Least noise that a measurement is taken to have, in units of the slice: rounding, and what A leaves out."""
 
-WARM = (0.5, 0.05, 0.03)
-"""First and last sigma, and least error, of a start by ADMM."""
+WARM = (0.5, 0.2, 0.03)
+"""First sigma of a start by ADMM, last one of three calls (more calls go lower, by the root of their number), and least
+error: chosen, like the number of calls and of conjugate gradients, on generated heads and on slices that no table has.
+"""
 
 SPREAD = 3.2
 """Few steps of a small net say too little: root mean square errors over standard deviations of four samples were 2.6 to
@@ -82,7 +84,7 @@ class Diffusion(Method):
         The measurement's noise is taken to be so many times what it is, for the errors of the coil maps.
     guess
         What sampling starts from: "cg-sense"; "l1-wavelet", which is nearer and costs no network call; "admm", which
-        spends half of the steps on `fewstep.mri.methods.splitting`, once for all samples.
+        spends three of four steps on `fewstep.mri.methods.splitting`, once for all samples.
     turn
         Let the net see each sample mirrored and moved in another way in every step (`fewstep.mri.methods.turned`).
 
@@ -170,7 +172,7 @@ class Diffusion(Method):
             return one.sense, 0
         if self.guess == "l1-wavelet":
             return L1Wavelet().solve(one, seed)
-        calls = self.steps // 2
+        calls = 3 * self.steps // 4
         if calls == 0:
             return one.sense, 0
         return admm(
@@ -178,13 +180,19 @@ class Diffusion(Method):
             one,
             self.prior.path,
             one.sense,
-            sigmas=times.karras(self.prior.path, calls + 1, start=WARM[0], end=WARM[1])[:calls].tolist(),
+            sigmas=self._falling(calls),
             sigma_y=self.noise(one),
             sigma_data=SIGMA_DATA,
             floor=WARM[2],
-            iterations=8,
+            iterations=max(10, 60 // calls),
             momentum=0.2,
         )
+
+    def _falling(self, calls: int) -> list[float]:
+        if calls == 1:
+            return [WARM[0]]
+        end = WARM[1] * math.sqrt(3 / calls)
+        return times.karras(self.prior.path, calls, start=WARM[0], end=end)[:calls].tolist()
 
     def _grid(self, steps: int, start: float) -> Tensor:
         path = self.prior.path
