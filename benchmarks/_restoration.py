@@ -241,11 +241,11 @@ def patch_distance(made: list[np.ndarray], good: list[np.ndarray], *, size: int 
 def peak_memory(model: str, size: tuple[int, int], options: str) -> float:
     """GB that a process of its own takes at most to restore a picture of `size`."""
     code = (
-        "import resource, torch, numpy as np; torch.set_num_threads(1); torch.set_flush_denormal(True)\n"
+        "import torch, numpy as np; torch.set_num_threads(1); torch.set_flush_denormal(True)\n"
         "from fewstep.restoration import Restorer\n"
         f"x = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], ({size[0]}, {size[1] // 256 + 1}, 3))\n"
         f"Restorer.load({model!r}, device='cpu')(x[:, :{size[1]}], {options})\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1]) * 1024 / 1e9

@@ -142,13 +142,14 @@ def _joins(enhancer: Enhancer, seconds: float) -> list[dict]:
 
 
 _CHILD = """
-import json, resource, sys, time
+import json, sys, time
 import torch
 from fewstep.audio.enhance.api import Enhancer
 torch.set_num_threads(2); torch.set_flush_denormal(True)
 start = time.perf_counter()
 report = Enhancer.load().file(sys.argv[1], sys.argv[2], steps=4)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+status = open("/proc/self/status").read().split("VmHWM:")  # ru_maxrss begins with the parent's
+peak = int(status[1].split()[0]) / 2**20
 print(json.dumps([peak, time.perf_counter() - start, report.seconds]))
 """
 
