@@ -9,7 +9,8 @@ eq. 17, without the first term.)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from fewstep.audio.models.enhance_system import Enhancement
 from fewstep.core import checkpoint, hub, parameterize, rng
 from fewstep.core.errors import UsageError
 from fewstep.core.lit import training_times
+from fewstep.core.lit.muon import built
 from fewstep.core.paths import AffinePath
 
 Batch = Mapping[str, Tensor]
@@ -56,7 +58,10 @@ class EnhanceModule(lightning.LightningModule):
         Share of the other pairs whose state comes from the net's own one or two deterministic steps from the path's
         end, instead of from the clean spectrum: what few steps meet. For ``"x0"``.
     learning_rate, warmup, total_steps
-        AdamW's, with a linear rise and a cosine fall.
+        Of AdamW, with a linear rise and a cosine fall.
+    optimizer
+        ``(parameters) -> optimizer`` in AdamW's place, at its own rate, with the same rise and fall
+        (`fewstep.core.lit.muon.Muon` among them).
     task, level
         Told to the export: what it is for, and how its input is brought to level.
     start
@@ -85,6 +90,7 @@ class EnhanceModule(lightning.LightningModule):
         learning_rate: float = 1e-3,
         warmup: int = 200,
         total_steps: int = 4000,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         task: str = "denoise",
         level: str = "loud",
         start: str | None = None,
@@ -103,12 +109,8 @@ class EnhanceModule(lightning.LightningModule):
         self.model, self.path, self.parameterization = model, path, parameterization
         self.weights, self.through, self.magnitude = (predictive_weight, diffusion_weight), through, magnitude
         self.on_policy = on_policy
-        self.end_share, self.learning_rate, self.warmup, self.total_steps = (
-            end_share,
-            learning_rate,
-            warmup,
-            total_steps,
-        )
+        self.optimizer = optimizer or partial(torch.optim.AdamW, lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        self.end_share, self.warmup, self.total_steps = end_share, warmup, total_steps
         self.task, self.level, self.steps, self.seed = task, level, steps, seed
         self.sampler: Sampler = sampler or Even()
         if start is not None:
@@ -116,8 +118,8 @@ class EnhanceModule(lightning.LightningModule):
             model.load_state_dict(told.state_dict())
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW, and its rate per step."""
-        optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        """The optimiser, and its rate per step."""
+        optimizer = built(self.optimizer, self)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

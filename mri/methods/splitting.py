@@ -1,9 +1,11 @@
 """ADMM with a denoiser as the proximal step of the prior, conjugate gradients as that of the data.
 
-    z <- D(x + u + share s n, s);   u <- u + x − z;   x <- argmin |A x − y|² / sigma_y² + |x − (z − u)|² / r_s²
+    v = rho x + (1 − rho) z;   z <- D(v + u + share s n, s);   u <- u + v − z
+    x <- argmin |A x − y|² / sigma_y² + |x − (z − u)|² / r_s²
 
-Venkatakrishnan et al. 2013, doi:10.1109/GlobalSIP.2013.6737048; with consistency models: arXiv:2509.22736. It carries
-two states, so that it is no table of coefficients; each row is a call of the same ``denoise(x, t)``.
+Venkatakrishnan et al. 2013, doi:10.1109/GlobalSIP.2013.6737048; with consistency models: arXiv:2509.22736; rho above 1 is
+the over-relaxation of Eckstein & Bertsekas 1992, doi:10.1007/BF01581204. It carries two states, so that it is no table of
+coefficients; each row is a call of the same ``denoise(x, t)``.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ def admm(
     sigma_data: float,
     floor: float,
     iterations: int,
+    relaxation: float = 1.0,
     momentum: float = 0.0,
     noise_share: float = 0.0,
     seeds: Sequence[int] = (),
@@ -56,6 +59,8 @@ def admm(
         Of r_s, the denoiser's error at a noise level; see `fewstep.core.consistency.dds`.
     iterations
         Of conjugate gradients in each row.
+    relaxation
+        rho, in (0, 2); 1 is plain.
     momentum
         Of z.
     noise_share
@@ -76,12 +81,13 @@ def admm(
     with torch.inference_mode(), nfe.count() as counter:
         for sigma in sigmas:
             t = torch.tensor(sigma, device=x.device)
-            state = x + u
+            v = x if relaxation == 1 else torch.lerp(z, x, relaxation)
+            state = v + u
             if noise_share > 0:
                 state = state + noise_share * sigma * rng.normal(x.shape, streams, x.dtype).to(x.device)
             z = nfe.call(denoise, state, t)
             z, before = z + momentum * (z - before), z
-            u = u + x - z
+            u = u + v - z
             damping = sigma_y**2 / variance(path, t, sigma_data=sigma_data, floor=floor)
             goal = z - u
             missing = back - normal.apply(goal)
