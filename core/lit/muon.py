@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 _LEAST = 64
+_MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
     """Muon for groups with ``orthogonal=True``, AdamW for others; see `groups`.
 
-    Rates of both are alike: an orthogonal step of a matrix [m, n] is scaled to 0.2 sqrt(max(m, n)), the size of a step
-    of Adam (Liu et al. 2025, arXiv:2502.16982, equation 4).
+    Kernels are matrices [outputs, inputs x taps]. Rates of both are alike: an orthogonal step of a matrix [m, n] is
+    scaled to 0.2 sqrt(max(m, n)), the size of a step of Adam (Liu et al. 2025, arXiv:2502.16982, equation 4).
 
     Parameters
     ----------
@@ -87,8 +88,9 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(value)
         state["momentum"].lerp_(value.grad, 1 - group["momentum"])
-        step = orthogonal(value.grad.lerp(state["momentum"], group["momentum"]), iterations=group["iterations"])
-        value.add_(step, alpha=-0.2 * max(value.shape) ** 0.5 * group["lr"])
+        ahead = value.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
+        step = orthogonal(ahead, iterations=group["iterations"])
+        value.add_(step.view_as(value), alpha=-0.2 * max(step.shape) ** 0.5 * group["lr"])
 
     @staticmethod
     def _adam(value: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
@@ -125,15 +127,16 @@ def orthogonal(matrix: Tensor, *, iterations: int = 5) -> Tensor:
 def groups(module: nn.Module) -> list[dict[str, Any]]:
     """What `Muon` moves orthogonally, and the rest: weights of linear layers of at least 64 inputs and outputs.
 
-    Tables of embeddings, first and last layers of few channels, gains, biases and kernels of convolutions are the rest.
+    So are kernels of convolutions, [outputs, inputs x taps]. Tables of embeddings, first and last layers of few
+    channels, kernels of one channel each, gains and biases are the rest.
 
     Parameters
     ----------
     module
         What is trained.
     """
-    several = [value for one in module.modules() if isinstance(one, nn.Linear) for value in [one.weight]]
-    chosen = {id(value) for value in several if value.requires_grad and min(value.shape) >= _LEAST}
+    several = [one.weight for one in module.modules() if isinstance(one, _MATRICES)]
+    chosen = {id(v) for v in several if v.requires_grad and min(len(v), v[0].numel()) >= _LEAST}
     learning = [value for value in module.parameters() if value.requires_grad]
     found = [
         {"params": [value for value in learning if id(value) in chosen], "orthogonal": True},

@@ -8,13 +8,15 @@ principal components weighted by their energy (c_i: signals less their mean, d c
     std² = tr(C)/d,    spread² = tr(C²)/tr(C),    C = E c c^H,    r = spread/std >= 1
 
 r is 1 where all directions are alike, and 25 for small photographs. From them follow, by a rule that was fitted to two
-Gaussian mixtures, a voice and an image net (see `default_of`), the two lengths and the power of the grid.
+Gaussian mixtures, a voice and an image net (see `default_of`), the two lengths and the power of the grid, and whether
+many steps are better taken in log-SNR: UniPC's polynomials (arXiv:2302.04867), on the grid halfway to the uniform one.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,10 +24,20 @@ from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.core.solvers.multistep import multistep
 from fewstep.core.solvers.tableau import Tableau
-from fewstep.core.times import theta
+from fewstep.core.solvers.unipc import unipc
+from fewstep.core.times import theta, uniform_logsnr
 
 _THIRD = 12
 """From so many steps on, the predictor is of order three."""
+
+_HALFWAY = 8
+"""From so many steps on, data as uneven as photographs are sampled in log-SNR."""
+
+_PHOTOGRAPHS = 18.0
+"""Which those are: spread over standard deviation."""
+
+_CORRECTIONS = ((6.0, 1.0, 0.0), (10.0, 0.75, 0.3), (25.0, 0.95, 0.03))
+"""r, factor of the scale, what the power grows by; straight in log r between, constant beyond."""
 
 _HOW = "measure it with solvers.default_for(x0), calibrate it with solvers.tune, or read it from the model's card"
 
@@ -40,12 +52,15 @@ class Default:
         Of the basis and its grid, see `default`.
     order
         Of the predictor; None: 2, and 3 from twelve steps on.
+    halfway
+        From so many steps on it is UniPC-2 on a grid halfway, in log-SNR, to the uniform one; None: never.
     """
 
     sigma_data: float
     scale: float
     power: float
     order: int | None
+    halfway: int | None = None
 
     @property
     def name(self) -> str:
@@ -54,7 +69,12 @@ class Default:
 
     def times(self, path: AffinePath, n: int) -> Tensor:
         """Its grid of n steps, decreasing, float64, [n + 1]."""
-        return theta(path, n, scale=self.scale, power=self.power)
+        own = theta(path, n, scale=self.scale, power=self.power)
+        if not self._in_log_snr(n):
+            return own
+        even = uniform_logsnr(path, n)
+        between = (path.lam(own[1:-1]) + path.lam(even[1:-1])) / 2
+        return torch.cat([own[:1], path.inverse(between), own[-1:]])
 
     def tableau(self, path: AffinePath, times: Any) -> Tableau:
         """The table for a number of steps on its own grid, or for any other grid.
@@ -72,8 +92,13 @@ class Default:
             If the number of steps is below 1, or the times are not a decreasing grid within the path.
         """
         grid = self.times(path, times) if isinstance(times, int) else times
+        if self._in_log_snr(len(grid) - 1):
+            return unipc(2).tableau(path, grid)
         order = self.order or (3 if len(grid) > _THIRD else 2)
         return multistep(order, "trig", corrector=True, sigma_data=self.sigma_data).tableau(path, grid)
+
+    def _in_log_snr(self, n: int) -> bool:
+        return self.halfway is not None and n >= self.halfway
 
 
 def default(
@@ -110,19 +135,25 @@ def default(
             raise UsageError(f"the default solver needs {name} of the data: {_HOW}")
         if not value > 0:
             raise UsageError(f"expected {name} > 0, got {value}")
-    if order is not None and order < 1:
-        raise UsageError(f"expected order >= 1, got {order}")
     assert sigma_data is not None, "checked above"
     assert scale is not None, "checked above"
-    return Default(float(sigma_data), float(scale), float(power), order)
+    return Default(float(sigma_data), float(scale), float(power), _checked(order))
+
+
+def _checked(order: int | None) -> int | None:
+    if order is not None and order < 1:
+        raise UsageError(f"expected order >= 1, got {order}")
+    return order
 
 
 def default_of(std: float, spread: float, *, order: int | None = None) -> Default:
     """The default solver for data of these two statistics.
 
     With r = spread/std: sigma_data = std sqrt(1 + (r/9)²), scale = 0.7 spread/sqrt(1 + (r/13)²), and
-    power = 1.5 + 0.7 r²/(r² + 60). The constants were chosen on the mixtures of `fewstep bench samplers` (r = 1 and 4),
-    the voice that ships (12) and the image net that ships (25), at 4 to 20 calls.
+    power = 1.5 + 0.7 r²/(r² + 60); above r = 6 the last two are corrected, scale by 0.75 and power by 0.3 at r = 10,
+    by 0.95 and 0.03 from 25 on. From r = 18 on, eight steps and more are taken in log-SNR. The constants were chosen
+    on the mixtures of `fewstep bench samplers` (r = 1 and 4), the voice that ships (10) and the image net that ships
+    (25), at 4 to 20 calls.
 
     Parameters
     ----------
@@ -145,9 +176,14 @@ def default_of(std: float, spread: float, *, order: int | None = None) -> Defaul
     if not (std > 0 and spread >= std * (1 - 1e-9)):
         raise UsageError(f"expected 0 < std <= spread, got {std=:.6g} and {spread=:.6g}")
     r = spread / std
-    scale = 0.7 * spread / math.hypot(1, r / 13)
-    return default(
-        sigma_data=std * math.hypot(1, r / 9), scale=scale, power=1.5 + 0.7 * r * r / (r * r + 60), order=order
+    at, factors, more = zip(*_CORRECTIONS, strict=True)
+    corrected = [float(np.interp(math.log(r), np.log(at), values)) for values in (factors, more)]
+    return Default(
+        sigma_data=std * math.hypot(1, r / 9),
+        scale=0.7 * corrected[0] * spread / math.hypot(1, r / 13),
+        power=1.5 + 0.7 * r * r / (r * r + 60) + corrected[1],
+        order=_checked(order),
+        halfway=_HALFWAY if r >= _PHOTOGRAPHS else None,
     )
 
 

@@ -33,8 +33,8 @@ QUIET = 1e-3
 """Least noise that a measurement is taken to have, in units of the slice: rounding, and what A leaves out."""
 
 WARM = (0.35, 0.25, 0.03)
-"""First sigma of a start by ADMM, last one of three calls (more calls go lower, by the cubic root of their number), and
-least error: chosen, like `RELAXATION` and the number of calls and of conjugate gradients, on slices that no table has."""
+"""First sigma of a start by ADMM, last one of three calls (more go lower, by the cubic root of their number), and least
+error: chosen, like `RELAXATION` and the number of calls and of conjugate gradients, on slices that no table has."""
 
 RELAXATION = 1.8
 """Of that ADMM: 0.3 dB in four calls."""

@@ -3,9 +3,9 @@
     v = rho x + (1 − rho) z;   z <- D(v + u + share s n, s);   u <- u + v − z
     x <- argmin |A x − y|² / sigma_y² + |x − (z − u)|² / r_s²
 
-Venkatakrishnan et al. 2013, doi:10.1109/GlobalSIP.2013.6737048; with consistency models: arXiv:2509.22736; rho above 1 is
-the over-relaxation of Eckstein & Bertsekas 1992, doi:10.1007/BF01581204. It carries two states, so that it is no table of
-coefficients; each row is a call of the same ``denoise(x, t)``.
+Venkatakrishnan et al. 2013, doi:10.1109/GlobalSIP.2013.6737048; with consistency models: arXiv:2509.22736; rho above 1
+is the over-relaxation of Eckstein & Bertsekas 1992, doi:10.1007/BF01581204. It carries two states, so that it is no
+table of coefficients; each row is a call of the same ``denoise(x, t)``.
 """
 
 from __future__ import annotations

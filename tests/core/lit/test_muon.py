@@ -48,6 +48,18 @@ def test_groups_take_inner_layers_alone():
     assert len(found[1]["params"]) == 6
 
 
+def test_kernels_are_matrices_of_inputs_and_taps():
+    convolution = nn.Conv2d(8, WIDE, 3)
+    several = [nn.Conv2d(3, WIDE, 3), nn.Conv1d(WIDE, WIDE, 7, groups=WIDE), nn.Conv2d(WIDE, 12, 3)]
+    found = groups(nn.ModuleList([convolution, *several]))
+    assert [id(value) for value in found[0]["params"]] == [id(convolution.weight)]
+    before = convolution.weight.detach().clone()
+    convolution(torch.randn(2, 8, 9, 9, generator=generator())).square().mean().backward()
+    built(partial(Muon, lr=1e-2, weight_decay=0.0), convolution).step()
+    moved = torch.linalg.svdvals((convolution.weight.detach() - before).flatten(1) / (0.2 * 72**0.5 * 1e-2))
+    assert 0.5 < moved.min() < moved.max() < 1.3
+
+
 def test_the_rest_is_moved_as_adamw_moves_it():
     ours = nn.Linear(5, 3)
     theirs = copy.deepcopy(ours)

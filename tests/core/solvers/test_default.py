@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fewstep.core import paths, sample, solvers
+from fewstep.core import paths, sample, solvers, times
 from fewstep.core.errors import UsageError
 from fewstep.core.solvers.gaussian import error
 
@@ -29,7 +29,7 @@ def test_it_brings_its_grid_and_takes_another():
 
 def test_its_parameters_are_shown():
     shown = repr(solvers.default(sigma_data=0.5, scale=0.25))
-    assert shown == "Default(sigma_data=0.5, scale=0.25, power=1.5, order=2)"
+    assert shown == "Default(sigma_data=0.5, scale=0.25, power=1.5, order=2, halfway=None)"
     assert solvers.default(sigma_data=0.5, scale=0.25).name == shown
 
 
@@ -64,7 +64,28 @@ def test_lengths_grow_with_the_spread_and_scale_with_the_data(r):
     assert double.power == pytest.approx(here.power)
     assert more.sigma_data > here.sigma_data
     assert more.scale > here.scale
-    assert more.power > here.power
+    assert 1.5 < here.power < 2.4
+
+
+def test_the_rule_has_no_jump():
+    found = [solvers.default_of(1.0, float(r)) for r in torch.logspace(0, 3, 3000)]
+    for kind in ("sigma_data", "scale", "power"):
+        values = torch.tensor([getattr(one, kind) for one in found])
+        assert (values[1:] / values[:-1] - 1).abs().max() < 0.01, kind
+
+
+@pytest.mark.parametrize("steps", [8, 12, 30])
+def test_many_steps_for_uneven_data_lie_halfway_to_the_uniform_grid(steps):
+    path = paths.vp_linear()
+    base = solvers.default_of(0.4, 10.0)
+    even, own = times.uniform_logsnr(path, steps), times.theta(path, steps, scale=base.scale, power=base.power)
+    table = base.tableau(path, steps)
+    assert "unipc" in table.solver
+    grid = base.times(path, steps)
+    assert (grid[0], grid[-1]) == (own[0], own[-1])
+    torch.testing.assert_close(path.lam(grid[1:-1]), (path.lam(own[1:-1]) + path.lam(even[1:-1])) / 2)
+    assert "multistep" in base.tableau(path, 7).solver
+    assert "multistep" in solvers.default_of(0.4, 4.0).tableau(path, steps).solver
 
 
 def test_third_order_from_twelve_steps_on():
