@@ -1,3 +1,5 @@
+from functools import partial
+
 import lightning
 import pytest
 import torch
@@ -13,6 +15,7 @@ from fewstep.audio.enhance.stft import Spectrum
 from fewstep.audio.models.enhance import SpectrumNet
 from fewstep.audio.models.enhance_system import Enhancement
 from fewstep.core import parameterize, paths, solvers, times
+from fewstep.core.lit.muon import Muon
 from fewstep.core.sample import sample
 from tests.audio.enhance.conftest import SIZES, SPECTRUM, tiny_model
 
@@ -43,6 +46,7 @@ def fitted(made, steps=2):
         ({}, paths.ou(), {"parameterization": "score", "through": True, "magnitude": 0.0, "end_share": 0.0}),
         ({"predictor": False}, paths.ou(), {"parameterization": "score", "predictive_weight": 0.0}),
         ({"net": False}, paths.ou(), {"diffusion_weight": 0.0}),
+        ({}, paths.sb_ve(2.6, 0.01), {"optimizer": partial(Muon, lr=1e-3)}),
     ],
 )
 def test_all_that_should_learn_learns(parts, path, options):
@@ -51,6 +55,13 @@ def test_all_that_should_learn_learns(parts, path, options):
     fitted(module(model, path, **options))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.split(".")[0] for name in changed} == {name.split(".")[0] for name in before}
+
+
+def test_the_given_optimizer_is_taken_with_its_own_rate():
+    made = module(optimizer=partial(torch.optim.SGD, lr=0.3), learning_rate=7.0)
+    told = made.configure_optimizers()
+    assert isinstance(told["optimizer"], torch.optim.SGD)
+    assert told["lr_scheduler"]["scheduler"].base_lrs == [0.3]
 
 
 def test_the_guess_learns_from_the_diffusion_only_if_told():
