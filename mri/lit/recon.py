@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fewstep.core.checkpoint import export
 from fewstep.core.errors import UsageError
 from fewstep.core.lit.job import job_of
+from fewstep.core.lit.muon import built
 from fewstep.core.pretrained import Pretrained
 from fewstep.mri import metrics
 from fewstep.mri.api import REGRESSION_KIND
@@ -56,7 +57,7 @@ class ReconModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler per step if there is one."""
-        optimizer = self.optimizer(self.parameters())
+        optimizer = built(self.optimizer, self)
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fewstep.core.checkpoint import export
 from fewstep.core.errors import UsageError
 from fewstep.core.lit.job import job_of
+from fewstep.core.lit.muon import built
 from fewstep.restoration import pretrained
 from fewstep.restoration.degrade.recipe import recipe as recipe_of
 
@@ -57,10 +58,6 @@ class Training(pl.LightningModule):
         self.net: Any = net
         self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
 
-    def learnt(self) -> list[nn.Parameter]:
-        """What the optimizer moves."""
-        return [value for value in self.parameters() if value.requires_grad]
-
     def loss_of(self, batch: Batch, stream: tuple[int, ...]) -> Tensor:
         """The loss of a batch; `stream` are the keys of its random stream."""
         raise NotImplementedError
@@ -71,7 +68,7 @@ class Training(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler per step if there is one."""
-        optimizer = self.optimizer(self.learnt())
+        optimizer = built(self.optimizer, self)
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
