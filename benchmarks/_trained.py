@@ -1,5 +1,8 @@
 """Trained nets: distance to the same net's fine-solver endpoint, and to the data's law, for us and for the peers.
 
+The fine solver is none of the candidates: UniPC-2 in 200 steps, even in log-SNR between the peers' smallest and largest
+noise. On the voice DDIM in 800 steps ends within 0.001 of it.
+
 The law is compared by the sliced Wasserstein distance (Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3) of as many
 samples to data.
 """
@@ -69,19 +72,29 @@ def rows(
     @cache
     def wanted() -> Tensor:
         progress(f"the fine solver on {net.name}")
-        return sample(net.denoise, net.path, solver=net.base.tableau(net.path, 200), x=net.x).x
+        return fine(net, net.x)
+
+    @cache
+    def others() -> Tensor:
+        return fine(net, net.others)
 
     yield from part(f"{net.name}, fine solver", lambda: _law(net, wanted(), "fine solver", 200, None))
     likely = {name: peer for name, peer in peers.items() if any(some in name for some in _LIKELY)}
     for nfe in (5,) if quick else NFES:
         progress(f"{net.name}, {nfe} calls")
-        yield from part(f"{net.name}, {nfe} calls", lambda nfe=nfe: _compared(net, likely, nfe, wanted()))
+        yield from part(f"{net.name}, {nfe} calls", lambda nfe=nfe: _compared(net, likely, nfe, wanted(), others()))
 
 
-def _compared(net: Net, peers: dict[str, Peer], nfe: int, wanted: Tensor) -> Iterator[dict[str, Any]]:
+def fine(net: Net, x: Tensor) -> Tensor:
+    """Where the net's ODE leads from x."""
+    table = solvers.unipc(2).tableau(net.path, times.uniform_logsnr(net.path, 200))
+    return sample(net.denoise, net.path, solver=table, x=x).x
+
+
+def _compared(net: Net, peers: dict[str, Peer], nfe: int, wanted: Tensor, others: Tensor) -> Iterator[dict[str, Any]]:
     mine = {
         "default": sample(net.denoise, net.path, solver=net.base.tableau(net.path, nfe), x=net.x).x,
-        "calibrated": sample(net.denoise, net.path, solver=_calibrated(net, nfe), x=net.x).x,
+        "calibrated": sample(net.denoise, net.path, solver=_calibrated(net, nfe, others), x=net.x).x,
     }
     task = Task(net.denoise, net.path, net.x)
     name, least = best(swept(task, wanted, nfe, peers), lambda e: e.median)
@@ -135,7 +148,7 @@ def drawn_shapes(*, n: int = 48, iterations: int = 1500, progress: Callable[[str
     return Net("shapes (unseen)", denoise, PATH, x, others, data, solvers.default_for(data))
 
 
-def _calibrated(net: Net, nfe: int) -> Tableau:
+def _calibrated(net: Net, nfe: int, wanted: Tensor) -> Tableau:
     """The table that is best on other starts: fitted from the default, from its statistics, or from UniPC."""
     even = solvers.multistep(2, corrector=True).tableau(net.path, times.uniform_logsnr(net.path, nfe))
     ways: tuple[tuple[Tableau | None, list], ...] = (
@@ -144,7 +157,15 @@ def _calibrated(net: Net, nfe: int) -> Tableau:
     )
     found = [
         solvers.tune(
-            net.denoise, net.path, steps=nfe, x=net.others, start=net.base, first=first, method=method, budget=1000
+            net.denoise,
+            net.path,
+            steps=nfe,
+            x=net.others,
+            start=net.base,
+            first=first,
+            method=method,
+            wanted=wanted,
+            budget=1000,
         )
         for first, method in ways
     ]

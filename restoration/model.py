@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewstep.core import paths
+from fewstep.core import paths, solvers
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
 from fewstep.restoration.models.base import base
@@ -56,6 +56,22 @@ class Restoration:
     steps: int
     recipe: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def solver(self) -> Any:
+        """What samples where nothing else is asked for: DDIM with the config's `eta`, or else the method's own.
+
+        Raises
+        ------
+        UsageError
+            If `eta` is no number in [0, 1].
+        """
+        eta = self.config.get("eta")
+        if eta is None:
+            return solvers.mr_sampler(2) if self.method == "ir-sde" else solvers.resshift()
+        if not isinstance(eta, (int, float)) or not 0 <= eta <= 1:
+            raise UsageError(f"config.yaml: expected eta in [0, 1], got {eta!r}")
+        return solvers.ddim(float(eta))
 
     @property
     def margin(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fewstep.core import solvers, times
+from fewstep.core import times
 from fewstep.core.errors import UsageError
 from fewstep.core.sample import sample
 from fewstep.restoration.deconvolve import deconvolved
@@ -61,7 +61,7 @@ class How:
     consistent
         Make the result of ``"sr"`` agree with its input at the end.
     solver
-        Another one than the method's own.
+        Another one than `Restoration.solver`.
     kernel
         Take this blur out, with a model for ``"denoise"``; see `fewstep.restoration.deconvolve`.
     noise
@@ -255,7 +255,7 @@ def _sample(
         return meter.call(call, eps, None, lq, mask, told)
     forward = tiled(model.forward, **options)
     start = model.start(lq, mask)
-    solver = how.solver or (solvers.mr_sampler(2) if model.method == "ir-sde" else solvers.resshift())
+    solver = how.solver or model.solver
     return sample(
         lambda x, t: meter.call(forward, x, t, lq, mask, told),
         model.path,

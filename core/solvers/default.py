@@ -33,7 +33,7 @@ _THIRD = 12
 _HALFWAY = 8
 """From so many steps on, data as uneven as photographs are sampled in log-SNR."""
 
-_PHOTOGRAPHS = 18.0
+_UNEVEN = 9.0
 """Which those are: spread over standard deviation."""
 
 _CORRECTIONS = ((6.0, 1.0, 0.0), (10.0, 0.75, 0.3), (25.0, 0.95, 0.03))
@@ -151,7 +151,7 @@ def default_of(std: float, spread: float, *, order: int | None = None) -> Defaul
 
     With r = spread/std: sigma_data = std sqrt(1 + (r/9)²), scale = 0.7 spread/sqrt(1 + (r/13)²), and
     power = 1.5 + 0.7 r²/(r² + 60); above r = 6 the last two are corrected, scale by 0.75 and power by 0.3 at r = 10,
-    by 0.95 and 0.03 from 25 on. From r = 18 on, eight steps and more are taken in log-SNR. The constants were chosen
+    by 0.95 and 0.03 from 25 on. From r = 9 on, eight steps and more are taken in log-SNR. The constants were chosen
     on the mixtures of `fewstep bench samplers` (r = 1 and 4), the voice that ships (10) and the image net that ships
     (25), at 4 to 20 calls.
 
@@ -183,7 +183,7 @@ def default_of(std: float, spread: float, *, order: int | None = None) -> Defaul
         scale=0.7 * corrected[0] * spread / math.hypot(1, r / 13),
         power=1.5 + 0.7 * r * r / (r * r + 60) + corrected[1],
         order=_checked(order),
-        halfway=_HALFWAY if r >= _PHOTOGRAPHS else None,
+        halfway=_HALFWAY if r >= _UNEVEN else None,
     )
 
 

@@ -36,8 +36,8 @@ class ChainModule(Training):
         A checkpoint of the mean, or of a whole denoiser; None: as the net is.
     mean, std
         Of log sigma, sigma in units of [-1, 1].
-    steps
-        What the export names as the number of steps.
+    steps, eta
+        What the export names as the number of steps, and as eta of DDIM; None: the posterior of residual shifting.
     options
         As for `Training`.
     """
@@ -53,12 +53,13 @@ class ChainModule(Training):
         mean: float = -2.8,
         std: float = 1.2,
         steps: int = 4,
+        eta: float | None = None,
         **options: Any,
     ):
         super().__init__(net, **options)
-        if not std > 0 or steps < 1:
-            raise UsageError(f"expected std > 0 and steps >= 1, got {std=}, {steps=}")
-        self.path, self.mean, self.std, self.steps = path, mean, std, steps
+        if not std > 0 or steps < 1 or not 0 <= (eta or 0) <= 1:
+            raise UsageError(f"expected std > 0, steps >= 1 and eta in [0, 1], got {std=}, {steps=}, {eta=}")
+        self.path, self.mean, self.std, self.steps, self.eta = path, mean, std, steps, eta
         if start is not None:
             found = pretrained.load(start).net
             take(net, found.state_dict(), within="" if hasattr(found, "regressor") else "regressor.")

@@ -65,7 +65,9 @@ class StudentModule(Training):
             raise UsageError("expected a net with a student: module.net.student=true")
         self.path, self.chain, self.steps = path, chain, steps
         if start is not None:
-            take(net, pretrained.load(start).net.state_dict())
+            found = pretrained.load(start)
+            self.eta = found.config.get("eta")
+            take(net, found.net.state_dict())
             state = {k.removeprefix("body."): v for k, v in net.state_dict().items() if k.startswith("body.")}
             take(net, state, within="student.")
         self.net.requires_grad_(False)

@@ -45,6 +45,7 @@ class Training(pl.LightningModule):
 
     method = "regression"
     steps = 1
+    eta: float | None = None
 
     def __init__(
         self,
@@ -125,6 +126,8 @@ class Training(pl.LightningModule):
             "steps": self.steps,
             "recipe": how,
         }
+        if self.eta is not None:
+            config["eta"] = self.eta
         return export(folder, self.net, config)
 
 

@@ -278,6 +278,18 @@ def test_compiled_is_the_same(dtype):
     torch.testing.assert_close(compiled, plain, **close)
 
 
+@pytest.mark.parametrize("solver", [CORRECTED, solvers.dpmpp_2m(), solvers.ddpm(), solvers.heun()], ids=repr)
+def test_off_the_cpu_the_loop_reads_no_tensor(solver):
+    """A tensor on "meta" has no values: who asks for one fails, so nothing here can wait for a device."""
+    x = torch.ones(2, 3, 8, 8, device="meta")
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        float(x.sum())
+    table = solver.tableau(VP, times.uniform(VP, 6))
+    fill = rng.Independent().on(VP, None, None, rng.streams(0, 2))
+    loop = Loop.of(lambda x, t: torch.tanh(x) * t, table, x, None, fill)
+    assert sum(denoised.device.type == "meta" for _, denoised in loop.rows(range(table.rows))) == table.rows
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("solver", [CORRECTED, solvers.dpmpp_2m(), solvers.ddpm()], ids=repr)

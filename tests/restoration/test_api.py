@@ -1,5 +1,7 @@
 """`Restorer`: every kind and size of picture, seeds, tiles, crops, fidelity, masks, agreement with the input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -351,6 +353,21 @@ def test_progress_ends_at_one_and_never_falls():
     assert seen == sorted(seen)
     assert seen[-1] == pytest.approx(1)
     assert len(seen) > 10
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.5, "half"])
+def test_a_config_with_a_wrong_eta(eta):
+    model = replace(Restoration.debug("sr", 4), config={"eta": eta})
+    with pytest.raises(UsageError, match=r"config.yaml: expected eta in \[0, 1\], got"):
+        Restorer(model)(picture(), steps=2)
+
+
+def test_eta_of_the_config_is_taken_and_tiles_do_not_show():
+    model = replace(Restoration.debug("sr", 4), config={"eta": 0.5})
+    made = [Restorer(model, seed=1)(picture(40, 40), steps=3, tile=tile).astype(int) for tile in (0, 64)]
+    assert abs(made[0] - made[1]).max() <= 1
+    posterior = Restorer(Restoration.debug("sr", 4), seed=1)(picture(40, 40), steps=3).astype(int)
+    assert abs(made[0] - posterior).max() > 1
 
 
 def test_loading():

@@ -57,6 +57,8 @@ class Trial:
         (got, wanted) -> error.
     budget
         How many tables may be run.
+    ends
+        What the objective compares with; None: the ends of `fine`.
 
     `family` is the default solver with the best parameters so far, and `history` the objective of each table.
     """
@@ -69,6 +71,7 @@ class Trial:
     fine: Default
     objective: Objective
     budget: int
+    ends: Tensor | None = None
     family: Default = field(init=False)
     history: list[float] = field(default_factory=list, init=False)
     _best: tuple[float, Tableau] | None = field(default=None, init=False)
@@ -76,7 +79,7 @@ class Trial:
     _wanted: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.family = self.fine
+        self.family, self._wanted = self.fine, self.ends
 
     @property
     def best(self) -> Tableau:
@@ -86,7 +89,7 @@ class Trial:
 
     @property
     def wanted(self) -> Tensor:
-        """Where the fine solver ends, [batch, ...]."""
+        """The given ends, or where the fine solver leads, [batch, ...]."""
         if self._wanted is None:
             self._wanted = self._fine(self.fine.tableau(self.path, max(200, 10 * self.steps)))[-1]
         return self._wanted

@@ -46,6 +46,7 @@ def tune(
     method: Method | Sequence[Method],
     y: Tensor | None = None,
     first: Tableau | None = None,
+    wanted: Tensor | None = None,
     objective: str | Objective = "median",
     budget: int = 400,
 ) -> Tuned:
@@ -69,6 +70,8 @@ def tune(
         Degraded ends, shaped like `x`; None is 0.
     first
         A table to begin with instead of that of `start`.
+    wanted
+        Ends to fit to, shaped like `x`; None: where `start` leads in 200 steps or more.
     objective
         ``"median"`` or ``"mean"`` of the error at the end, or (got, wanted) -> number.
     budget
@@ -81,7 +84,7 @@ def tune(
     Raises
     ------
     UsageError
-        If the objective is unknown, there is no step or no budget, or `first` does not fit.
+        If the objective is unknown, there is no step or no budget, or `first` or `wanted` does not fit.
 
     References
     ----------
@@ -93,10 +96,12 @@ def tune(
         objective = OBJECTIVES[objective]
     if steps < 1 or budget < 1:
         raise UsageError(f"expected at least one step and one run, got {steps=}, {budget=}")
+    if wanted is not None and wanted.shape != x.shape:
+        raise UsageError(f"wanted: expected shape {list(x.shape)} like x, got {list(wanted.shape)}")
     table = start.tableau(path, steps) if first is None else first.tableau(path)
     if table.steps != steps:
         raise UsageError(f"first: expected a table of {steps} steps, got {table}")
-    trial = Trial(denoise, path, x, y, steps, start, objective, budget)
+    trial = Trial(denoise, path, x, y, steps, start, objective, budget, wanted)
     before = trial.loss(table)
     try:
         for each in [method] if callable(method) else method:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fewstep.core import paths, rng
+from fewstep.core import paths, rng, solvers
 from fewstep.core.errors import UsageError
 from fewstep.restoration import pretrained
 from fewstep.restoration.lit import losses
@@ -69,7 +69,7 @@ def test_mean_then_chain_then_student(batch, tmp_path):
         mean = MeanModule(_net(Regressor, REGRESSOR), **ADAM)
         _learns(mean, batch)
         folder = mean.export(tmp_path / "mean", recipe=_job(REGRESSOR))
-        chain = ChainModule(_denoiser(), paths.resshift(0.5, 4, min_noise=0.1), start=folder, **ADAM)
+        chain = ChainModule(_denoiser(), paths.resshift(0.5, 4, min_noise=0.1), start=folder, eta=0.5, **ADAM)
         kept = [value.clone() for value in chain.net.regressor.parameters()]
         _learns(chain, batch)
         assert all(torch.equal(a, b) for a, b in zip(kept, chain.net.regressor.parameters(), strict=True))
@@ -78,6 +78,7 @@ def test_mean_then_chain_then_student(batch, tmp_path):
         _learns(student, batch, steps=6)
         model = pretrained.load(student.export(tmp_path / "student", recipe=_job(DENOISER, path=PATH)))
     assert (model.method, model.task, model.scale, model.steps) == ("resshift", "sr", 4, 4)
+    assert model.solver == solvers.ddim(0.5)
     assert model.recipe["steps"][0] == {"op": "resize", "scale": 0.25}
     lq = batch["lq"]
     torch.testing.assert_close(model.mean(lq), mean.answer(batch), atol=5e-3, rtol=0)
@@ -138,6 +139,8 @@ def test_what_cannot_be_trained(tmp_path):
     net = _net(Regressor, REGRESSOR)
     with pytest.raises(UsageError, match="std > 0"):
         ChainModule(Denoiser(net), paths.resshift(), std=0.0)
+    with pytest.raises(UsageError, match=r"eta in \[0, 1\], got .*eta=1.5"):
+        ChainModule(Denoiser(net), paths.resshift(), eta=1.5)
     with pytest.raises(UsageError, match="a net with a student"):
         StudentModule(Denoiser(net), paths.resshift())
     with pytest.raises(UsageError, match="how to rebuild this net"):

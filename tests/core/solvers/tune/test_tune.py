@@ -60,6 +60,15 @@ METHODS = {
 }
 
 
+def test_the_ends_that_are_given_are_fitted():
+    ends = 0.5 * follow(gaussian, BASE.tableau(PATH, 300), starts())[-1]
+    own, given = (tuned(weights(), wanted=wanted) for wanted in (None, ends))
+    reached = [sample(gaussian, PATH, solver=one.table, x=starts()).x for one in (own, given)]
+    assert (reached[1] - ends).square().mean() < 0.2 * (reached[0] - ends).square().mean()
+    with pytest.raises(UsageError, match=r"wanted: expected shape \[24, 4\] like x, got \[3, 4\]"):
+        tuned(weights(), wanted=ends[:3])
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_improves_on_the_start_and_generalises(name):
     found = tuned(METHODS[name])
