@@ -127,7 +127,7 @@ def photos(pictures: Path | None, *, n: int = 32) -> Net:
         found = read_pictures(pictures, shrink=(4, 8), least=32)
         data = torch.stack([crop(found, 32, generator) for _ in range(2000)])
     denoise = parameterize.edm(inner, PATH, made.net.sigma_data)
-    x, others = (torch.randn(m, 3, 32, 32, generator=generator) for m in (n, 24))
+    x, others = (torch.randn(m, 3, 32, 32, generator=generator) for m in (n, min(n, 24)))
     return Net(PHOTOS, denoise, PATH, x, others, data, solvers.default_of(*PHOTOS_STATISTICS))
 
 
