@@ -75,7 +75,7 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """Both dimensions; seeds 1 to 5 with an eighth of the samples, told by their worst ratio."""
     for d in TARGETS:
-        for nfe in (5, 10, 20) if quick else NFES:
+        for nfe in (5, 10) if quick else NFES:
             progress(f"Gaussian mixture in R^{d}, {nfe} calls")
             yield from part(f"R^{d}, {nfe} calls", lambda d=d, nfe=nfe: _seed_zero(d, nfe, peers, few=quick))
             if not quick:
