@@ -31,7 +31,7 @@ _THIRD = 12
 """From so many steps on, the predictor is of order three."""
 
 _HALFWAY = 8
-"""From so many steps on, data as uneven as photographs are sampled in log-SNR."""
+"""From so many steps on, uneven data, such as a voice or photographs, are sampled in log-SNR."""
 
 _UNEVEN = 9.0
 """Which those are: spread over standard deviation."""
