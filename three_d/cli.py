@@ -79,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         "--share",
         type=float,
         metavar="PART",
-        help="drop parts of less of the volume and fill hollows (default: 0.002; 0 keeps all)",
+        help="drop loose parts of less of the volume and fill hollows (default: 0.02; 0 keeps all)",
     )
-    add("--bridge", type=float, metavar="PART", help="join parts across gaps up to this of the side (default: 0.1)")
+    add("--bridge", type=float, metavar="PART", help="join parts across gaps up to this of the side (default: 0.27)")
     add("--png", type=Path, metavar="FILE", help="a picture; of several shapes, all on one sheet")
     add("--turntable", type=Path, metavar="FILE", help="a turn around it: .gif, .mp4 or .webp")
     add("--html", type=Path, metavar="FILE", help="a page with all of them to turn, zoom and download")

@@ -36,7 +36,7 @@ _HALFWAY = 8
 _UNEVEN = 9.0
 """Which those are: spread over standard deviation."""
 
-_CORRECTIONS = ((6.0, 1.0, 0.0), (10.0, 0.75, 0.3), (25.0, 0.95, 0.03))
+_CORRECTIONS = ((6.0, 1.0, 0.0), (10.0, 0.64, 0.1), (25.0, 0.95, 0.03))
 """r, factor of the scale, what the power grows by; straight in log r between, constant beyond."""
 
 _HOW = "measure it with solvers.default_for(x0), calibrate it with solvers.tune, or read it from the model's card"
@@ -150,7 +150,7 @@ def default_of(std: float, spread: float, *, order: int | None = None) -> Defaul
     """The default solver for data of these two statistics.
 
     With r = spread/std: sigma_data = std sqrt(1 + (r/9)²), scale = 0.7 spread/sqrt(1 + (r/13)²), and
-    power = 1.5 + 0.7 r²/(r² + 60); above r = 6 the last two are corrected, scale by 0.75 and power by 0.3 at r = 10,
+    power = 1.5 + 0.7 r²/(r² + 60); above r = 6 the last two are corrected, scale by 0.64 and power by 0.1 at r = 10,
     by 0.95 and 0.03 from 25 on. From r = 9 on, eight steps and more are taken in log-SNR. The constants were chosen
     on the mixtures of `fewstep bench samplers` (r = 1 and 4), the voice that ships (10) and the image net that ships
     (25), at 4 to 20 calls.

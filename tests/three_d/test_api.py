@@ -124,7 +124,7 @@ def test_loose_parts_are_joined_and_told(generator, monkeypatch):
         ({"prompt": "a mug", "num": 0}, "num is at least 1, got 0"),
         ({"prompt": "a mug", "steps": 0}, "steps is at least 1, got 0"),
         ({"prompt": "a mug", "seed": -1}, "at least 0, got -1"),
-        ({"prompt": "a mug", "share": 2}, "a share from 0 to 1, got 5, 0.1 and 2"),
+        ({"prompt": "a mug", "share": 2}, "a share from 0 to 1, got 5, 0.27 and 2"),
         ({"prompt": "a mug", "smooth": -1}, "smooth >= 0, bridge >= 0 and a share from 0 to 1, got -1"),
         ({"prompt": "a mug", "bridge": -0.5}, "bridge >= 0 and a share from 0 to 1, got 5, -0.5"),
         ({"image": "nowhere.png"}, "no such picture"),

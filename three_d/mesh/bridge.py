@@ -10,8 +10,10 @@ from fewstep.core.errors import UsageError
 from fewstep.three_d.lattice import Field
 from fewstep.three_d.mesh.clean import SHARE
 
-GAP = 0.1
-"""Widest gap that is closed, as a part of the grid's side."""
+GAP = 0.27
+"""Widest gap that is closed, as a part of the grid's side: what a table whose leg was left out needs."""
+LEAST = 0.1
+"""Parts with less than this of a crumb's volume are never joined."""
 RADIUS = 1.5
 """Of the rods, in samples."""
 
@@ -28,7 +30,8 @@ def bridged(field: Field, *, unit: float, gap: float = GAP, share: float = SHARE
     gap
         Widest gap to close, as a part of the side; 0 joins nothing.
     share
-        Parts with less of the volume are left as they are.
+        Of the volume. Parts with less are crumbs: gaps to them are closed up to as much less as they are narrower (the
+        third root of their volume), and from a tenth of it on.
 
     Returns
     -------
@@ -51,18 +54,21 @@ def bridged(field: Field, *, unit: float, gap: float = GAP, share: float = SHARE
     if n < 2 or gap == 0:
         return field, 0
     sizes = np.bincount(parts.ravel())[1:]
-    order = [k + 1 for k in np.argsort(-sizes, kind="stable") if sizes[k] >= share * sizes.sum()]
+    crumb = max(share * sizes.sum(), 1.0)
+    order = [k + 1 for k in np.argsort(-sizes, kind="stable") if sizes[k] >= LEAST * crumb]
+    widest = {k: gap * len(field.sdf) * min(1.0, (sizes[k - 1] / crumb) ** (1 / 3)) for k in order}
     loose = {k: np.argwhere(parts == k) for k in order[1:]}
     whole, sdf, colour = np.argwhere(parts == order[0]), field.sdf.copy(), field.colour.copy()
     joined, tree = 0, cKDTree(whole)
     while loose:
         near = {k: tree.query(points) for k, points in loose.items()}
-        k = min(near, key=lambda part: float(near[part][0].min()))
-        far, which = near[k]
-        i = int(far.argmin())
-        if far[i] > gap * len(sdf) + 1:  # neighbours without any gap are 1 apart
+        far = {k: float(one[0].min()) for k, one in near.items()}
+        within = [k for k in far if far[k] - 1 <= widest[k]]  # neighbours without any gap are 1 apart
+        if not within:
             break
-        _rod(sdf, colour, whole[which[i]], loose[k][i], unit)
+        k = min(within, key=far.__getitem__)
+        i = int(near[k][0].argmin())
+        _rod(sdf, colour, whole[near[k][1][i]], loose[k][i], unit)
         whole = np.concatenate([whole, loose.pop(k)])
         joined, tree = joined + 1, cKDTree(whole)
     return replace(field, sdf=sdf, colour=colour), joined

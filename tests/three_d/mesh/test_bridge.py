@@ -26,7 +26,7 @@ def parts(field):
     return len(volumes(isosurface(field.sdf, field.colour)))
 
 
-@pytest.mark.parametrize(("gaps", "before", "after"), [((3,), 2, 1), ((3, 3), 3, 1), ((9,), 2, 2), ((3, 9), 3, 2)])
+@pytest.mark.parametrize(("gaps", "before", "after"), [((3,), 2, 1), ((3, 3), 3, 1), ((15,), 2, 2), ((3, 15), 3, 2)])
 def test_narrow_gaps_are_closed(gaps, before, after):
     field = broken(*gaps)
     mended, joined = bridged(field, unit=5.0)
@@ -58,9 +58,14 @@ def test_rods_have_the_colours_of_their_ends():
     assert {tuple(colour) for colour in mended.colour[new]} == {(1, 0, 0), (0, 0, 1)}
 
 
-def test_crumbs_are_not_joined_and_a_whole_shape_is_untouched():
+def test_the_smaller_a_crumb_the_narrower_the_gap_that_is_closed():
+    near, far = broken(3), broken(9)  # the small ball has 6 % of the volume
+    told = [[bridged(field, unit=5.0, share=share)[1] for field in (near, far)] for share in (0.02, 0.5, 0.9)]
+    assert told == [[1, 1], [1, 0], [0, 0]]
+
+
+def test_a_whole_shape_is_untouched():
     field = broken(3)
-    assert bridged(field, unit=5.0, share=0.5)[1] == 0
     assert bridged(field, unit=5.0, gap=0)[0] is field
     whole = broken()
     assert bridged(whole, unit=5.0)[0] is whole
