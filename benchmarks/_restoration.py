@@ -123,6 +123,12 @@ def restorer(name: str) -> Restorer | None:
     return Restorer.load(name, device="cpu", seed=SEED) if name in dict(hub.shipped()) else None
 
 
+def rival(name: str, folder: Path = Path("runs")) -> Restorer | None:
+    """A net that was trained to compare with, in a folder of runs; None if it was not."""
+    export = folder / name / "export"
+    return Restorer.load(export, device="cpu", seed=SEED) if export.is_dir() else None
+
+
 def colour(file: Path) -> np.ndarray:
     """uint8 [rows, columns, 3]."""
     pixels = with_bits(read(file).pixels, 8)

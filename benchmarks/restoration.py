@@ -3,6 +3,7 @@
 With `data`: Set5 and Set14 with their given x4 files, and the first 20 pictures of the BSDS500 test set by name; none
 was trained on. Without: pictures of scikit-image, which were trained on: that shows only that it runs.
 The mean of a checkpoint is a plain regression net: that part is trained first, by the error alone, and kept.
+A DnCNN is compared with if `fewstep fit experiment=restoration/dncnn` has trained it here.
 Classical methods are told what ours must guess: the noise level, the kernel, the best regularisation of each picture.
 """
 
@@ -39,6 +40,7 @@ MR_SIGMA = 100.0
 """Stationary noise of the IR-SDE chain in 1/255 of the net's range, which is twice as wide as [0, 1]."""
 
 TOLD = "denoise, told the kernel"
+PLAIN = "DnCNN of the same size"
 PATCHES = "distance of patches to the originals'"
 
 _SHOWN: list[Shown] = []
@@ -51,12 +53,13 @@ def rows(
     torch.set_flush_denormal(True)
     _SHOWN.clear()
     say, sr, denoiser = progress or (lambda message: None), cases.restorer("sr-x4"), cases.restorer("denoise")
+    dncnn = cases.rival("dncnn")
     count, few = 2 if quick else 20, 2 if quick else None
     jobs: dict[str, Callable[[], list[dict]]] = {"bicubic": bicubic_parity}
     for name in ("Set5",) if quick or data is None else ("Set5", "Set14"):
         jobs[name] = lambda name=name: enlarge(name, cases.enlargements(data, name)[:few], sr, quick=quick, say=say)
     for sigma in (25, 50):
-        jobs[f"noise {sigma}"] = lambda s=sigma: denoise(cases.noisy(data, count, s), s, denoiser, say=say)
+        jobs[f"noise {sigma}"] = lambda s=sigma: denoise(cases.noisy(data, count, s), s, denoiser, dncnn, say=say)
     jobs["deblurring"] = lambda: deblur(cases.shaken(data, count), cases.restorer("deblur"), denoiser, say=say)
     jobs["clean pictures"] = lambda: clean(cases.pictures(data, count), denoiser)
     for kind in ("thin", "random", "box"):
@@ -183,8 +186,10 @@ def _verdicts(name: str, found: dict[str, dict[str, float]], most: int) -> list[
     return table
 
 
-def denoise(pairs: list[Pair], sigma: int, model: Restorer | None, *, say: Callable) -> list[dict]:
-    """White noise, blind for us."""
+def denoise(
+    pairs: list[Pair], sigma: int, model: Restorer | None, rival: Restorer | None = None, *, say: Callable
+) -> list[dict]:
+    """White noise, blind for us and for the rival net."""
     methods: dict[str, tuple[Method, int]] = {
         "noisy": (lambda pair: np.clip(np.rint(pair.bad), 0, 255).astype(np.uint8), 0),
         "NLM of scikit-image, told sigma": (lambda pair: cases.nlm(pair, sigma), 0),
@@ -194,6 +199,8 @@ def denoise(pairs: list[Pair], sigma: int, model: Restorer | None, *, say: Calla
         methods["mean"] = (lambda pair: _rounded(model(pair.bad / 255)), 1)
         if model.model.method != "regression":
             methods["sample, 4 steps"] = (lambda pair: _rounded(model(pair.bad / 255, steps=4)), 4)
+    if rival is not None:
+        methods[PLAIN] = (lambda pair: _rounded(rival(pair.bad / 255)), 1)
     table, psnr = _simple(f"denoise {sigma}", pairs, methods, lambda x, p: metrics.psnr(x, p.good, data_range=255), say)
     if "mean" in psnr:
         best = max(("NLM of scikit-image, told sigma", "wavelet of scikit-image, told sigma"), key=lambda n: psnr[n])
@@ -204,6 +211,11 @@ def denoise(pairs: list[Pair], sigma: int, model: Restorer | None, *, say: Calla
             "ok": psnr["mean"] >= DENOISED[sigma],
         }
         table.append(_row(f"denoise {sigma}: mean", "PSNR dB, to be reached", psnr["mean"], steps=1, nfe=1, **peer))
+    if "mean" in psnr and PLAIN in psnr:
+        found = {"peer": PLAIN, "peer_value": psnr[PLAIN], "target": -0.3, "ok": psnr["mean"] >= psnr[PLAIN] - 0.3}
+        table.append(
+            _row(f"denoise {sigma}: mean", "PSNR dB above DnCNN", psnr["mean"] - psnr[PLAIN], steps=1, nfe=1, **found)
+        )
     return table
 
 

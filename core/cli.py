@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from fewstep.core.build import did_you_mean
+from fewstep.core.memory import keep_freed
 
 BUILT_IN = {
     "fit": "train a model: fewstep fit experiment=NAME [key=value ...]",
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = arguments
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads cost 10x on busy cores
+    keep_freed()
     try:
         return _command(name)(rest)
     except SystemExit as stop:

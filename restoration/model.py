@@ -6,10 +6,12 @@ weights serve any path.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,21 +59,26 @@ class Restoration:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def solver(self) -> Any:
+    def solver_of(self, steps: int) -> Any:
         """What samples where nothing else is asked for: DDIM with the config's `eta`, or else the method's own.
+
+        Parameters
+        ----------
+        steps
+            Of the chain.
 
         Raises
         ------
         UsageError
-            If `eta` is no number in [0, 1].
+            If `eta` is neither a number in [0, 1] nor numbers of steps with one each.
         """
         eta = self.config.get("eta")
         if eta is None:
             return solvers.mr_sampler(2) if self.method == "ir-sde" else solvers.resshift()
-        if not isinstance(eta, (int, float)) or not 0 <= eta <= 1:
-            raise UsageError(f"config.yaml: expected eta in [0, 1], got {eta!r}")
-        return solvers.ddim(float(eta))
+        try:
+            return solvers.ddim(eta_of(eta, steps))
+        except UsageError as error:
+            raise UsageError(f"config.yaml: {error}") from None
 
     @property
     def margin(self) -> int:
@@ -220,3 +227,29 @@ class Restoration:
                     torch.nn.init.normal_(value, std=0.02)
         net = net.eval().requires_grad_(False)
         return cls(net, task, scale, "resshift", paths.resshift(0.5, 4, min_noise=0.1), 4, {"name": "debug"})
+
+
+def eta_of(eta: float | Mapping[int, float], steps: int) -> float:
+    """DDIM's eta in so many steps: straight in the logarithm of the number between those given, constant beyond.
+
+    Parameters
+    ----------
+    eta
+        A number, or one for each of some numbers of steps: with as much fresh noise in each step, a chain of many steps
+        and one of few do not end alike.
+    steps
+        Of the chain.
+
+    Raises
+    ------
+    UsageError
+        If a number is not in [0, 1], or a number of steps is below 1.
+    """
+    given = dict(eta) if isinstance(eta, Mapping) else {1: eta}
+    right = given and all(
+        isinstance(n, int) and n >= 1 and isinstance(part, (int, float)) and 0 <= part <= 1 for n, part in given.items()
+    )
+    if not right:
+        raise UsageError(f"expected eta in [0, 1], or as {{steps: eta, ...}}, got {eta!r}")
+    at = sorted(given)
+    return float(np.interp(math.log(steps), [math.log(n) for n in at], [given[n] for n in at]))

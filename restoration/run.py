@@ -61,7 +61,7 @@ class How:
     consistent
         Make the result of ``"sr"`` agree with its input at the end.
     solver
-        Another one than `Restoration.solver`.
+        Another one than `Restoration.solver_of`'s.
     kernel
         Take this blur out, with a model for ``"denoise"``; see `fewstep.restoration.deconvolve`.
     noise
@@ -255,7 +255,7 @@ def _sample(
         return meter.call(call, eps, None, lq, mask, told)
     forward = tiled(model.forward, **options)
     start = model.start(lq, mask)
-    solver = how.solver or model.solver
+    solver = how.solver or model.solver_of(how.steps)
     return sample(
         lambda x, t: meter.call(forward, x, t, lq, mask, told),
         model.path,

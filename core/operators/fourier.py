@@ -6,8 +6,9 @@ F.H D F with a diagonal D shifts there and back: it is a circular convolution wh
 A.N of an undersampled transform needs two plain FFTs and one product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -74,12 +75,31 @@ class Fourier(LinearOperator):
         return inner @ self.H
 
     def apply(self, x: Tensor) -> Tensor:
-        k = torch.fft.fftn(torch.fft.ifftshift(x, dim=self.axes), dim=self.axes, norm="ortho")
-        return torch.fft.fftshift(k, dim=self.axes)
+        return self._centred(torch.fft.fftn, x)
 
     def apply_adjoint(self, y: Tensor) -> Tensor:
-        x = torch.fft.ifftn(torch.fft.ifftshift(y, dim=self.axes), dim=self.axes, norm="ortho")
-        return torch.fft.fftshift(x, dim=self.axes)
+        return self._centred(torch.fft.ifftn, y)
+
+    def _centred(self, transform: Callable[..., Tensor], x: Tensor) -> Tensor:
+        if any(self.shape[axis] % 2 for axis in self.axes):
+            return torch.fft.fftshift(
+                transform(torch.fft.ifftshift(x, dim=self.axes), dim=self.axes, norm="ortho"), dim=self.axes
+            )
+        sizes = tuple(self.shape[axis] if axis in self.axes else 1 for axis in range(-len(self.shape), 0))
+        before, after = _signs(sizes, x.device, x.real.dtype if x.is_complex() else x.dtype)
+        return transform(x * before, dim=self.axes, norm="ortho").mul_(after)
+
+
+@lru_cache(maxsize=64)
+def _signs(sizes: Shape, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Before and after a plain transform of even sizes: half a period there is a factor (−1)^j here, and no copy."""
+    with torch.inference_mode(False):
+        after = torch.ones((), device=device, dtype=dtype)
+        for axis, n in enumerate(sizes):
+            line = torch.ones(n, device=device, dtype=dtype)
+            line[1::2] = -1
+            after = after * line.view(-1, *[1] * (len(sizes) - 1 - axis))
+        return after * (-1) ** sum(n // 2 for n in sizes), after
 
 
 @dataclass(frozen=True, eq=False)

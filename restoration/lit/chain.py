@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fewstep.core.paths import AffinePath
 from fewstep.restoration import pretrained
 from fewstep.restoration.lit import losses
 from fewstep.restoration.lit.training import Batch, Training, take
+from fewstep.restoration.model import eta_of
 
 
 class ChainModule(Training):
@@ -37,7 +39,8 @@ class ChainModule(Training):
     mean, std
         Of log sigma, sigma in units of [-1, 1].
     steps, eta
-        What the export names as the number of steps, and as eta of DDIM; None: the posterior of residual shifting.
+        What the export names as the number of steps, and as eta of DDIM, for any number of steps or for some (see
+        `fewstep.restoration.model.eta_of`); None: the posterior of residual shifting.
     options
         As for `Training`.
     """
@@ -53,12 +56,14 @@ class ChainModule(Training):
         mean: float = -2.8,
         std: float = 1.2,
         steps: int = 4,
-        eta: float | None = None,
+        eta: float | Mapping[int, float] | None = None,
         **options: Any,
     ):
         super().__init__(net, **options)
-        if not std > 0 or steps < 1 or not 0 <= (eta or 0) <= 1:
-            raise UsageError(f"expected std > 0, steps >= 1 and eta in [0, 1], got {std=}, {steps=}, {eta=}")
+        if not std > 0 or steps < 1:
+            raise UsageError(f"expected std > 0 and steps >= 1, got {std=}, {steps=}")
+        if eta is not None:
+            eta_of(eta, steps)
         self.path, self.mean, self.std, self.steps, self.eta = path, mean, std, steps, eta
         if start is not None:
             found = pretrained.load(start).net

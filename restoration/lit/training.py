@@ -45,7 +45,7 @@ class Training(pl.LightningModule):
 
     method = "regression"
     steps = 1
-    eta: float | None = None
+    eta: float | Mapping[int, float] | None = None
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Training(pl.LightningModule):
             "recipe": how,
         }
         if self.eta is not None:
-            config["eta"] = self.eta
+            config["eta"] = dict(self.eta) if isinstance(self.eta, Mapping) else self.eta
         return export(folder, self.net, config)
 
 

@@ -1,7 +1,7 @@
 """DnCNN at full resolution, the plain reference of denoising: x0_hat = y − net(y), convolutions and ReLU in a row.
 
-Zhang et al. 2017, arXiv:1608.03981, without batch norm. `fewstep bench restoration` does not need it; train it with
-experiment=restoration/denoise module.net._target_=fewstep.restoration.models.dncnn.DnCNN to compare.
+Zhang et al. 2017, arXiv:1608.03981, without batch norm. Once ``fewstep fit experiment=restoration/dncnn`` has
+trained it, `fewstep bench restoration` compares with it.
 """
 
 from __future__ import annotations

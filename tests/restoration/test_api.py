@@ -355,10 +355,10 @@ def test_progress_ends_at_one_and_never_falls():
     assert len(seen) > 10
 
 
-@pytest.mark.parametrize("eta", [-0.1, 1.5, "half"])
+@pytest.mark.parametrize("eta", [-0.1, 1.5, "half", {}, {"four": 0.5}, {4: 2}])
 def test_a_config_with_a_wrong_eta(eta):
     model = replace(Restoration.debug("sr", 4), config={"eta": eta})
-    with pytest.raises(UsageError, match=r"config.yaml: expected eta in \[0, 1\], got"):
+    with pytest.raises(UsageError, match=r"config.yaml: expected eta in \[0, 1\], or"):
         Restorer(model)(picture(), steps=2)
 
 

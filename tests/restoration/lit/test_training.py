@@ -69,7 +69,9 @@ def test_mean_then_chain_then_student(batch, tmp_path):
         mean = MeanModule(_net(Regressor, REGRESSOR), **ADAM)
         _learns(mean, batch)
         folder = mean.export(tmp_path / "mean", recipe=_job(REGRESSOR))
-        chain = ChainModule(_denoiser(), paths.resshift(0.5, 4, min_noise=0.1), start=folder, eta=0.5, **ADAM)
+        chain = ChainModule(
+            _denoiser(), paths.resshift(0.5, 4, min_noise=0.1), start=folder, eta={4: 0.5, 16: 0.9}, **ADAM
+        )
         kept = [value.clone() for value in chain.net.regressor.parameters()]
         _learns(chain, batch)
         assert all(torch.equal(a, b) for a, b in zip(kept, chain.net.regressor.parameters(), strict=True))
@@ -78,7 +80,7 @@ def test_mean_then_chain_then_student(batch, tmp_path):
         _learns(student, batch, steps=6)
         model = pretrained.load(student.export(tmp_path / "student", recipe=_job(DENOISER, path=PATH)))
     assert (model.method, model.task, model.scale, model.steps) == ("resshift", "sr", 4, 4)
-    assert model.solver == solvers.ddim(0.5)
+    assert [model.solver_of(n) for n in (1, 4, 8, 20)] == [solvers.ddim(eta) for eta in (0.5, 0.5, 0.7, 0.9)]
     assert model.recipe["steps"][0] == {"op": "resize", "scale": 0.25}
     lq = batch["lq"]
     torch.testing.assert_close(model.mean(lq), mean.answer(batch), atol=5e-3, rtol=0)
@@ -139,8 +141,10 @@ def test_what_cannot_be_trained(tmp_path):
     net = _net(Regressor, REGRESSOR)
     with pytest.raises(UsageError, match="std > 0"):
         ChainModule(Denoiser(net), paths.resshift(), std=0.0)
-    with pytest.raises(UsageError, match=r"eta in \[0, 1\], got .*eta=1.5"):
+    with pytest.raises(UsageError, match=r"eta in \[0, 1\], or as .*, got 1.5"):
         ChainModule(Denoiser(net), paths.resshift(), eta=1.5)
+    with pytest.raises(UsageError, match=r"got \{0: 0.5\}"):
+        ChainModule(Denoiser(net), paths.resshift(), eta={0: 0.5})
     with pytest.raises(UsageError, match="a net with a student"):
         StudentModule(Denoiser(net), paths.resshift())
     with pytest.raises(UsageError, match="how to rebuild this net"):
