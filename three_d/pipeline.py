@@ -87,7 +87,7 @@ class Options:
     interval
         Times (lowest, highest) at which guidance is on.
     shift
-        s.
+        s; None: the one of the stage's own config, or of the model's.
     """
 
     steps: int | None = None
@@ -245,7 +245,8 @@ def _follow(
     steps = options.steps or model.steps
     if steps < 1:
         raise UsageError(f"steps is at least 1, got {steps}")
-    shift = float(settings.get("shift", 1.0)) if options.shift is None else options.shift
+    own = float(model.config.get("shift", settings.get("shift", 1.0)))
+    shift = own if options.shift is None else options.shift
     grid = times.shift(times.uniform(model.path, steps), shift)
     denoise = model.denoise(cond=net.tell(cond))
     if w != 1:
