@@ -49,9 +49,13 @@ def test_new_noise_of_a_step_depends_on_the_seed_alone(student, models):
     assert alone.cells != still.cells or np.abs(alone.field.sdf - still.field.sdf).max() > 1e-3
 
 
-def test_two_steps_are_a_jump_new_noise_and_a_jump(student, monkeypatch):
-    """The first stage against the loop written out; the decoder shows what reaches it."""
+@pytest.mark.parametrize("own", [None, 9.0])
+def test_two_steps_are_a_jump_new_noise_and_a_jump(student, monkeypatch, own):
+    """The first stage against the loop written out; the decoder shows what reaches it. A stage may have its own shift."""
     seen = []
+    if own:
+        config = {**student.structure.config, "shift": own}
+        student = dataclasses.replace(student, structure=dataclasses.replace(student.structure, config=config))
     monkeypatch.setattr(type(student.structure_vae), "restored", lambda self, z: seen.append(z) or z)
     structures(student, [_told(3, 8)], [6], Options(steps=2))
     ids, model, vae = torch.from_numpy(_told(3, 8).words)[None], student.structure, student.structure_vae
@@ -59,7 +63,7 @@ def test_two_steps_are_a_jump_new_noise_and_a_jump(student, monkeypatch):
     denoise = model.denoise(cond={"words": ids, "image": torch.zeros(1, 4, size, size)})
     shape = (1, vae.latent, *[vae.side] * 3)
     z, new = (rng.normal(shape, [rng.generator(6, *keys)], torch.float32, "cpu") for keys in ((1,), (1, 1)))
-    t = float(times.shift(times.uniform(model.path, 2), float(student.config["shift"]))[1])
+    t = float(times.shift(times.uniform(model.path, 2), own or float(student.config["shift"]))[1])
     with torch.no_grad():
         middle = (1 - t) * denoise(z, torch.ones(1)) + t * new
         torch.testing.assert_close(seen[0], denoise(middle, torch.tensor([t])), rtol=1e-4, atol=1e-4)
