@@ -51,7 +51,7 @@ def test_new_noise_of_a_step_depends_on_the_seed_alone(student, models):
 
 @pytest.mark.parametrize("own", [None, 9.0])
 def test_two_steps_are_a_jump_new_noise_and_a_jump(student, monkeypatch, own):
-    """The first stage, with the shift of all or its own, against the loop written out; the decoder shows what it gets."""
+    """The first stage, with the shift of all or its own, against the loop written out; the decoder shows it."""
     seen = []
     if own:
         config = {**student.structure.config, "shift": own}
