@@ -55,7 +55,7 @@ def rows(
             say(f"no {name} here: its rows are left out")
     table: list[dict] = []
     if loaded:
-        n = 32 if quick else 512
+        n = 16 if quick else 512
         real = solids.references(n, next(iter(loaded.values())).lattice)
         table += part("held-out shapes", lambda: themselves(real, judge, say=say))
         table += sets(loaded, real, judge, quick=quick, say=say, part=part)
