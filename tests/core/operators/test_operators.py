@@ -38,6 +38,20 @@ def test_fourier_is_centred_and_orthonormal(n):
     torch.testing.assert_close(Fourier((n,), (0,))(x), x @ matrix.T)
 
 
+@pytest.mark.parametrize("shape", [(6, 10), (3, 8, 6), (4, 5), (2, 2)])
+def test_even_and_odd_sides_are_centred_alike(shape):
+    """Sides that are twice an odd number have another sign than those that are divisible by four."""
+    axes = (-2, -1)
+    with torch.inference_mode():
+        Fourier(shape, axes)(randn(1, *shape))  # what is kept from here must serve gradients too
+    x = randn(2, *shape).requires_grad_()
+    expected = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(x, dim=axes), dim=axes, norm="ortho"), dim=axes)
+    torch.testing.assert_close(Fourier(shape, axes)(x), expected)
+    torch.testing.assert_close(Fourier(shape, axes).H(expected), x)
+    Fourier(shape, axes)(x).abs().sum().backward()
+    assert x.grad is not None
+
+
 def test_a_constant_image_is_the_centre_of_kspace():
     kspace = Fourier((5, 6), (0, 1))(torch.ones(1, 5, 6))
     assert kspace[0, 2, 3].real == pytest.approx(math.sqrt(30))
