@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewstep.core import checkpoint
 from fewstep.core.operators import Fourier
-from fewstep.mri.api import FEW_LINES, INFLATED, prepare
+from fewstep.core.pretrained import Pretrained
+from fewstep.mri.api import FEW_LINES, INFLATED, REGRESSION_KIND, prepare
 from fewstep.mri.data import fields, simulate
 from fewstep.mri.data.synthetic import SyntheticSlices
-from fewstep.mri.methods import Method
+from fewstep.mri.methods import Method, PnPCM, Regression
 from fewstep.mri.physics import birdcage, estimate_maps
 from fewstep.mri.physics.masks import make
 from fewstep.mri.problem import Problem, Slice
@@ -74,6 +76,22 @@ class SigpyL1(Method):
             kspace.numpy(), maps.numpy(), self.weight, weights=weights, max_iter=60, show_pbar=False
         )
         return torch.from_numpy(job.run())[None].to(torch.complex64), 0
+
+
+def rivals(folder: Path = Path("runs")) -> dict[str, list[Method]]:
+    """Nets that were trained to compare with, in a folder of runs: fastMRI's two, and a consistency model."""
+    found: dict[str, list[Method]] = {}
+    for name, label in (("mri-unet", "U-Net of fastMRI"), ("mri-varnet", "VarNet of fastMRI")):
+        export = folder / name / "export"
+        if export.is_dir():
+            net, _ = checkpoint.load(export, kind=REGRESSION_KIND)
+            found[label] = [Regression(net)]
+    export = folder / "mri-consistency" / "export"
+    if export.is_dir():
+        model = Pretrained.load(export)
+        told = {"noise_share": 1.0, "momentum": 0.0}
+        found |= {f"PnP, consistency model, {n} steps, mean of 4": [PnPCM(model, steps=n, **told)] for n in (2, 4, 8)}
+    return found
 
 
 def human(data: Path, slices: tuple[int, ...]) -> Volume:

@@ -155,7 +155,7 @@ def diffusion(*, quick: bool) -> dict[str, list[Method]]:
         net = Pretrained.load("mri-conditional")
         steps = (4,) if quick else (1, 2, 4, 8)
         methods |= {f"conditional, {n} steps, mean of 4": [Conditional(net, steps=n)] for n in steps}
-    return methods
+    return methods | ({} if quick else _mri.rivals())
 
 
 def evaluate(method: Method, problems: list[Problem], volume: _mri.Volume) -> tuple[dict[str, float], int]:

@@ -81,6 +81,23 @@ class Restoration:
             raise UsageError(f"config.yaml: {error}") from None
 
     @property
+    def first_sigma(self) -> float | None:
+        """Where long chains go in their first step, if the config says so; see `fewstep.restoration.run.grid`.
+
+        Raises
+        ------
+        UsageError
+            If it is not between the path's smallest and largest noise.
+        """
+        first = self.config.get("first_sigma")
+        if first is None:
+            return None
+        low, high = (math.exp(-float(self.path.lam(t))) for t in (self.path.t_min, self.path.t_max))
+        if not isinstance(first, (int, float)) or not low < first < high:
+            raise UsageError(f"config.yaml: expected first_sigma between {low:.3g} and {high:.3g}, got {first!r}")
+        return float(first)
+
+    @property
     def margin(self) -> int:
         """How far away a canvas pixel can be and still matter to one call, in pixels."""
         return int(self.net.margin)

@@ -272,8 +272,14 @@ def grid(model: Restoration, steps: int) -> Tensor:
     """Times of a chain, float64 [steps + 1], falling to 0.
 
     ResShift's last step starts from its smallest trained noise, however many steps there are; others have even steps.
+    With ``first_sigma`` in the config, chains of more steps than the model was made for go there in one step, and from
+    there evenly in log sigma.
     """
     path = model.path
+    first = model.first_sigma
+    if first is not None and steps > max(2, model.steps):
+        later = times.uniform_logsnr(path, steps - 1, start=float(path.inverse(-math.log(first))))
+        return torch.cat([torch.tensor([path.t_max], dtype=later.dtype), later])
     if not path.key.startswith("resshift") or steps == 1:
         return times.uniform(path, steps)
     return torch.cat([times.uniform(path, steps - 1, end=path.t_min), torch.zeros(1, dtype=torch.float64)])

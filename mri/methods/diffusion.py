@@ -146,9 +146,28 @@ class Diffusion(Method):
 
     def solve(self, one: Slice, seed: int) -> tuple[Tensor, int]:
         """Samples, [sample, y, x]."""
+        return self.follow(one, seed)
+
+    def follow(self, one: Slice, seed: int, *, grad: bool = False) -> tuple[Tensor, int]:
+        """Samples as `solve` gives them.
+
+        Parameters
+        ----------
+        one, seed
+            As for `solve`.
+        grad
+            Keep the graph, to train the prior through all calls (`fewstep.mri.lit.few`).
+
+        Returns
+        -------
+        x : Tensor
+            complex64 [sample, y, x].
+        calls : int
+            Of the net, per sample.
+        """
         path = self.prior.path
         seeds = sample_seeds(seed, self.samples)
-        guess, before = self._guess(one, seed)
+        guess, before = self._guess(one, seed, grad)
         start = WARM[0] if self.guess == "admm" and before == 0 else self.start
         grid = self._grid(self.steps - before, start)
         shape = (self.samples, *one.sense.shape[1:])
@@ -168,10 +187,11 @@ class Diffusion(Method):
             ),
             x=x,
             seeds=seeds,
+            grad=grad,
         )
         return result.x, result.nfe + before
 
-    def _guess(self, one: Slice, seed: int) -> tuple[Tensor, int]:
+    def _guess(self, one: Slice, seed: int, grad: bool = False) -> tuple[Tensor, int]:
         """What to start from, [1, y, x], and how many network calls it took."""
         if self.guess == "cg-sense":
             return one.sense, 0
@@ -191,6 +211,7 @@ class Diffusion(Method):
             floor=WARM[2],
             iterations=max(10, 60 // calls),
             relaxation=RELAXATION,
+            grad=grad,
         )
 
     def _falling(self, calls: int) -> list[float]:

@@ -11,6 +11,7 @@ table of coefficients; each row is a call of the same ``denoise(x, t)``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ def admm(
     momentum: float = 0.0,
     noise_share: float = 0.0,
     seeds: Sequence[int] = (),
+    grad: bool = False,
 ) -> tuple[Tensor, int]:
     """Follow a list of noise levels.
 
@@ -67,6 +69,8 @@ def admm(
         Part of s that is put in as fresh noise.
     seeds
         One per sample, if there is noise.
+    grad
+        Keep the graph for gradients; otherwise everything runs in inference mode.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def admm(
     normal, back = one.problem.A.N, one.problem.A.H(one.problem.kspace)
     streams = rng.seeded(list(seeds))
     u, z, before = torch.zeros_like(x), x, x
-    with torch.inference_mode(), nfe.count() as counter:
+    with nullcontext() if grad else torch.inference_mode(), nfe.count() as counter:
         for sigma in sigmas:
             t = torch.tensor(sigma, device=x.device)
             v = x if relaxation == 1 else torch.lerp(z, x, relaxation)

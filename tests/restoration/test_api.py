@@ -370,6 +370,26 @@ def test_eta_of_the_config_is_taken_and_tiles_do_not_show():
     assert abs(made[0] - posterior).max() > 1
 
 
+def test_long_chains_start_at_first_sigma_and_go_evenly():
+    model = replace(Restoration.debug("sr", 4), config={"first_sigma": 1.9})
+    assert torch.equal(run.grid(model, 4), run.grid(Restoration.debug("sr", 4), 4))  # as it was made for
+    a, _, s = model.path.coefficients(run.grid(model, 15))
+    sigma = s / a
+    assert len(sigma) == 16
+    assert sigma[-1] == 0
+    assert float(sigma[1]) == pytest.approx(1.9)
+    falls = sigma[2:-1] / sigma[1:-2]
+    torch.testing.assert_close(falls, falls[:1].expand_as(falls))
+    assert float(sigma[-2]) == pytest.approx(float(torch.exp(-model.path.lam(model.path.t_min))), rel=1e-5)
+
+
+@pytest.mark.parametrize("first", [0.0, -1, 1e9, "far"])
+def test_a_config_with_a_wrong_first_sigma(first):
+    model = replace(Restoration.debug("sr", 4), config={"first_sigma": first})
+    with pytest.raises(UsageError, match=r"config.yaml: expected first_sigma between"):
+        Restorer(model)(picture(), steps=5)
+
+
 def test_loading():
     with pytest.raises(UsageError, match="no model of kind 'restoration' is called 'none'"):
         Restorer.load("none")

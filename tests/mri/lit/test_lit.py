@@ -8,11 +8,14 @@ from fewstep.core import parameterize, paths
 from fewstep.core.checkpoint import export, load
 from fewstep.core.errors import UsageError
 from fewstep.core.nn.preconditioned import Preconditioned
+from fewstep.core.pretrained import Pretrained
 from fewstep.mri.api import REGRESSION_KIND, Reconstructor
 from fewstep.mri.data.scans import SimulatedScans
 from fewstep.mri.lit.conditional import ConditionalModule, widen
+from fewstep.mri.lit.few import FewStepModule, slice_of
 from fewstep.mri.lit.losses import squared, trapezoid
 from fewstep.mri.lit.recon import ReconModule, problem_of
+from fewstep.mri.methods import DDS, Conditional
 from fewstep.mri.models.prior import ComplexUNet
 from fewstep.mri.models.resnet import ReconResNet
 
@@ -117,3 +120,68 @@ def test_the_kinds_of_the_core_read_these_nets():
     """A preconditioned complex net says x0."""
     x = torch.zeros(1, 8, 8, dtype=torch.complex64)
     assert parameterize.x0(prior(), paths.edm())(x, torch.tensor(0.1)).dtype == torch.complex64
+
+
+def few(method, **options):
+    net = prior(cond_channels=6 if method == "conditional" else 0)
+    torch.nn.init.normal_(net.inner.net.leave[-1].weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    return FewStepModule(net, net.path, method=method, loss=squared, **options)
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return next(iter(SimulatedScans(count=1, count_held_out=1, slice_size=48, share_heads=0.0).val_dataloader()))
+
+
+@pytest.mark.parametrize("method, kind", [("dds", DDS), ("conditional", Conditional)])
+def test_what_is_trained_is_what_runs(method, kind, scan):
+    """With and without the graph the module answers with exactly what the method says of the scan."""
+    module = few(method, calls=4)
+    ours = kind(Pretrained(module.net, module.path, "x0", 4, None, {}), steps=4, samples=2)
+    expected, calls = ours.solve(slice_of(scan), 7)
+    assert calls == 4
+    for grad in (False, True):
+        torch.testing.assert_close(module.answer(scan, 7, samples=2, grad=grad).detach(), expected, rtol=0, atol=1e-4)
+
+
+def test_the_gradient_of_all_calls_is_that_of_finite_differences(scan):
+    module = few("dds", calls=3, denoising=0.0)
+    weight = module.net.inner.net.leave[-1].weight
+    error, _ = module.losses(scan, stream=(0,))
+    error.log().backward()
+    direction, h = weight.grad / weight.grad.norm(), 3e-3
+    with torch.no_grad():
+        ends = []
+        for sign in (1, -1):
+            weight.add_(sign * h * direction)
+            ends.append(float(module.losses(scan, stream=(0,))[0].log()))
+            weight.sub_(sign * h * direction)
+    assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(float(weight.grad.norm()), rel=0.03)
+    assert all(value.grad is not None for value in module.net.parameters())
+
+
+@pytest.mark.parametrize("method", ["dds", "conditional"])
+def test_training_through_all_calls_lowers_the_error(method, scan):
+    module = few(method, calls=3, optimizer=lambda parameters: torch.optim.Adam(parameters, 1e-3))
+    before = float((module.answer(scan, 0) - scan["x0"]).abs().square().mean())
+    optimizer = module.configure_optimizers()
+    for _ in range(12):
+        optimizer.zero_grad()
+        error, denoised = module.losses(scan, stream=(0,))
+        (error.log() + denoised).backward()
+        optimizer.step()
+    assert float((module.answer(scan, 0) - scan["x0"]).abs().square().mean()) < 0.8 * before
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [({"method": "dps"}, "a method among dds"), ({"calls": 0}, "at least 1"), ({"denoising": -1}, "-1")],
+)
+def test_impossible_few_steps_are_refused(options, says):
+    with pytest.raises(UsageError, match=says):
+        FewStepModule(prior(), paths.edm(), **options)
+
+
+def test_few_step_training_takes_one_scan_at_a_time(scan):
+    with pytest.raises(UsageError, match="batch 1"):
+        slice_of({key: torch.cat([value, value]) for key, value in scan.items()})
