@@ -9,7 +9,7 @@ term keeps the net a denoiser at all noise levels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,7 +41,8 @@ class FewStepModule(ConditionalModule):
     method
         "dds" or "conditional".
     calls
-        Of the net, per sample.
+        Of the net, per sample: one number, or several of which each scan is given one, so that the same weights serve
+        all of them. Validation takes the first.
     denoising
         Weight of the loss that the net was trained with before.
 
@@ -57,21 +58,25 @@ class FewStepModule(ConditionalModule):
         path: AffinePath,
         *,
         method: str = "dds",
-        calls: int = 4,
+        calls: int | Sequence[int] = 4,
         denoising: float = 0.5,
         **options: Any,
     ):
-        super().__init__(net, path, **{"parameterization": "x0", "steps": calls, **options})
+        numbers = (calls,) if isinstance(calls, int) else tuple(calls)
+        if not numbers or min(numbers) < 1 or denoising < 0:
+            raise UsageError(f"expected calls of at least 1 and denoising >= 0, got {calls} and {denoising}")
+        super().__init__(net, path, **{"parameterization": "x0", **options})
         if method not in METHODS:
             raise UsageError(f"expected a method among {', '.join(METHODS)}, got {method!r}")
-        if calls < 1 or denoising < 0:
-            raise UsageError(f"expected calls >= 1 and denoising >= 0, got {calls} and {denoising}")
-        self.method, self.calls, self.denoising = method, calls, denoising
+        self.method, self.calls, self.denoising = method, numbers, denoising
 
-    def answer(self, batch: Mapping[str, Tensor], seed: int, *, samples: int = 1, grad: bool = False) -> Tensor:
-        """What the reconstruction says of a scan, complex64 [sample, y, x]."""
-        prior = Pretrained(self.net, self.path, self.parameterization, self.calls, None, {})
-        method = METHODS[self.method](prior, steps=self.calls, samples=samples)
+    def answer(
+        self, batch: Mapping[str, Tensor], seed: int, *, calls: int | None = None, samples: int = 1, grad: bool = False
+    ) -> Tensor:
+        """What the reconstruction says of a scan in the first number of calls or another, complex64 [sample, y, x]."""
+        steps = self.calls[0] if calls is None else calls
+        prior = Pretrained(self.net, self.path, self.parameterization, steps, None, {})
+        method = METHODS[self.method](prior, steps=steps, samples=samples)
         return method.follow(slice_of(batch), seed, grad=grad)[0]
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
@@ -84,8 +89,10 @@ class FewStepModule(ConditionalModule):
 
     def losses(self, batch: Mapping[str, Tensor], *, stream: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Mean squared error of one sample, and the denoiser's own loss (0 if it has no weight)."""
-        seed = int(torch.randint(2**31, (), generator=rng.generator(self.seed, 2, *stream)))
-        error = (self.answer(batch, seed, grad=True) - batch["x0"]).abs().square().mean()
+        generator = rng.generator(self.seed, 2, *stream)
+        seed = int(torch.randint(2**31, (), generator=generator))
+        calls = self.calls[int(torch.randint(len(self.calls), (), generator=generator))]
+        error = (self.answer(batch, seed, calls=calls, grad=True) - batch["x0"]).abs().square().mean()
         if self.denoising == 0:
             return error, torch.zeros(())
         told = {**batch, "cond": condition(slice_of(batch))} if self.method == "conditional" else batch

@@ -39,6 +39,7 @@ class Conditional(DDS):
     """
 
     steps: int = 4
+    shared: bool = False
     correction: str = "dds"
 
     def __post_init__(self) -> None:

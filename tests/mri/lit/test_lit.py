@@ -175,7 +175,12 @@ def test_training_through_all_calls_lowers_the_error(method, scan):
 
 @pytest.mark.parametrize(
     "options, says",
-    [({"method": "dps"}, "a method among dds"), ({"calls": 0}, "at least 1"), ({"denoising": -1}, "-1")],
+    [
+        ({"method": "dps"}, "a method among dds"),
+        ({"calls": 0}, "at least 1"),
+        ({"calls": []}, "at least 1"),
+        ({"denoising": -1}, "-1"),
+    ],
 )
 def test_impossible_few_steps_are_refused(options, says):
     with pytest.raises(UsageError, match=says):
@@ -185,3 +190,12 @@ def test_impossible_few_steps_are_refused(options, says):
 def test_few_step_training_takes_one_scan_at_a_time(scan):
     with pytest.raises(UsageError, match="batch 1"):
         slice_of({key: torch.cat([value, value]) for key, value in scan.items()})
+
+
+def test_each_scan_is_given_one_of_several_numbers_of_calls(scan, monkeypatch):
+    module, seen = few("dds", calls=(4, 2, 3), denoising=0.0), []
+    plain = FewStepModule.answer
+    monkeypatch.setattr(FewStepModule, "answer", lambda self, *a, **k: seen.append(k["calls"]) or plain(self, *a, **k))
+    first = [float(module.losses(scan, stream=(i,))[0].detach()) for i in range(9)]
+    assert set(seen) == {2, 3, 4}
+    assert [float(module.losses(scan, stream=(i,))[0].detach()) for i in range(2)] == first[:2]

@@ -91,6 +91,21 @@ def test_samples_do_not_depend_on_their_number_and_the_image_is_their_mean(prior
     assert CgSense()(problem).samples is None
 
 
+@pytest.mark.parametrize("shared, starts", [(True, 1), (False, 3)])
+def test_a_start_of_its_own_for_each_sample_depends_on_its_seed_only(prior, shared, starts, monkeypatch):
+    """The calls are those of each sample; the first sample is the same however many there are."""
+    problem, _ = scan()
+    seen = []
+    plain = prior.net.forward
+    monkeypatch.setattr(prior.net, "forward", lambda x, t: seen.append(len(x)) or plain(x, t))
+    three = DDS(prior, steps=4, samples=3, shared=shared)(problem, seed=5)
+    assert seen == [starts] * 3 + [3]
+    assert three.nfe == 4
+    one = DDS(prior, steps=4, samples=1, shared=shared)(problem, seed=5)
+    torch.testing.assert_close(one.samples[:, 0] if one.samples is not None else one.image, three.samples[:, 0])
+    assert three.spread == (4.2 if shared else 3.2)
+
+
 def test_seeds_change_samples_and_the_global_state_stays(prior):
     problem, _ = scan()
     before = torch.get_rng_state()
