@@ -89,8 +89,7 @@ def rivals(folder: Path = Path("runs")) -> dict[str, list[Method]]:
     export = folder / "mri-consistency" / "export"
     if export.is_dir():
         model = Pretrained.load(export)
-        told = {"noise_share": 1.0, "momentum": 0.0}
-        found |= {f"PnP, consistency model, {n} steps, mean of 4": [PnPCM(model, steps=n, **told)] for n in (2, 4, 8)}
+        found |= {f"PnP, consistency model, {n} steps, mean of 4": [PnPCM(model, steps=n)] for n in (2, 4, 8)}
     return found
 
 
