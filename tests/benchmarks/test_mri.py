@@ -5,6 +5,9 @@ import torch
 
 from fewstep.benchmarks import _mri, mri
 from fewstep.core.bench import complete
+from fewstep.core.build import build
+from fewstep.core.checkpoint import export
+from fewstep.mri.api import REGRESSION_KIND
 from fewstep.mri.data.synthetic import SyntheticSlices
 
 
@@ -61,3 +64,21 @@ def test_missing_data_are_told(make, tmp_path):
     pytest.importorskip("pydicom")
     with pytest.raises(ValueError, match="has no mri/"):
         make(tmp_path)
+
+
+def test_nets_to_compare_with_come_from_a_folder_of_runs(volume, tmp_path):
+    assert _mri.rivals(tmp_path) == {}
+    recipe = {"_target_": "fewstep.mri.models.resnet.ReconResNet", "width": 4, "blocks": 1, "cascades": 1}
+    export(tmp_path / "mri-unet" / "export", build(recipe), {"kind": REGRESSION_KIND, "model": recipe})
+    path = {"_target_": "fewstep.core.paths.edm"}
+    inner = {"_target_": "fewstep.mri.models.prior.ComplexUNet", "widths": [8, 16]}
+    model = {
+        "_target_": "fewstep.core.nn.preconditioned.Preconditioned", "inner": inner, "path": path, "sigma_data": 0.35,
+    }  # fmt: skip
+    config = {"kind": "diffusion", "model": model, "path": path, "parameterization": "x0", "steps": 1}
+    export(tmp_path / "mri-consistency" / "export", build(model), {**config, "sigma_data": 0.35})
+    found = _mri.rivals(tmp_path)
+    assert list(found) == ["U-Net of fastMRI"] + [f"PnP, consistency model, {n} steps, mean of 4" for n in (2, 4, 8)]
+    problem = _mri.problems(volume, "random", 4, oracle=False)[0]
+    calls = [methods[0](problem).nfe for methods in found.values()]
+    assert calls == [1, 2, 4, 8]
