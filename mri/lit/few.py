@@ -49,7 +49,7 @@ class FewStepModule(ConditionalModule):
     Raises
     ------
     UsageError
-        If there is no such method, no call, or the net has no preconditioning of its own (it must say x0).
+        If there is no such method or no call, or a weight is negative.
     """
 
     def __init__(
