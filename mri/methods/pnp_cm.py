@@ -28,8 +28,8 @@ class PnPCM(DDS):
     ----------
     noise_share
         Part of s_k that is put into the state as fresh noise. The paper's consistency models want 1; a denoiser less,
-        for what is wrong with the image is noise enough, and so does a small consistency model (0.3 for 1: 2 to 5 dB more
-        in four calls). 0: an estimate, not samples. The spread of samples below 1 is too small.
+        for what is wrong with the image is noise enough, and so does a small consistency model (0.3 for 1: 2 to 5 dB
+        more in four calls). 0: an estimate, not samples. The spread of samples below 1 is too small.
     momentum
         Of z between iterations.
     """
