@@ -194,3 +194,31 @@ def packed(
     stages = {s: {k: v for k, v in c.items() if k not in left_out} for s, (_, c) in found.items()}
     config = {"kind": FLOWS} | config | {"vae": vae} | stages | dict(settings or {})
     return checkpoint.export(folder, pair, config, bits=bits)
+
+
+def unpacked(folder: str | Path, name: str | Path) -> dict[str, Path]:
+    """Write the flows of both stages on their own, to train on, or to distil: the inverse of `packed`.
+
+    Parameters
+    ----------
+    folder
+        Where to write; each stage gets a folder within.
+    name
+        What `load` takes.
+
+    Returns
+    -------
+    dict of pathlib.Path
+        ``structure`` and ``slat``: what ``teacher=``, ``student=`` and ``start=`` of `fewstep fit` take.
+
+    Raises
+    ------
+    UsageError
+        As `load`.
+    """
+    models, found = load(name), {}
+    for stage, flow in (("structure", models.structure), ("slat", models.slat)):
+        told = {key: value for key, value in flow.config.items() if key != "sha256"}
+        config = {"kind": "diffusion", "model": models.config["model"][stage]} | told
+        found[stage] = checkpoint.export(Path(folder) / stage, flow.net, config)
+    return found

@@ -91,6 +91,10 @@ class Items:
         Degraded end of the path, shaped like `x0`; None is 0.
     eps
         The noise that the teacher carried to `x0`, for recipes of pairs.
+    t
+        [batch]: `eps` is the state of the teacher's trajectory at this time instead; None: the noise it came from.
+    cond
+        What the nets are told, for distances that need it (`measured`).
     mask
         False where an item is padding, broadcast to `x0`; None: nowhere.
     iteration
@@ -102,6 +106,8 @@ class Items:
     eps: Tensor | None = None
     mask: Tensor | None = None
     iteration: int = 0
+    t: Tensor | None = None
+    cond: Any = None
 
     def noise(self, generator: torch.Generator) -> Tensor:
         """Fresh standard normal noise, shaped like x0; the generator lives on the CPU."""
@@ -126,8 +132,11 @@ class Items:
         return (low + (high - low) * draws).to(self.x0.device)
 
     def measured(self, distance: Distance) -> Distance:
-        """A distance over what is not padding."""
-        return distance if self.mask is None else partial(distance, mask=self.mask)
+        """A distance over what is not padding; one with a true attribute ``told`` gets `cond` as well."""
+        more = {} if self.mask is None else {"mask": self.mask}
+        if getattr(distance, "told", False):
+            more["cond"] = self.cond
+        return partial(distance, **more) if more else distance
 
 
 def grid(path: AffinePath, steps: int, times: Sequence[float] | None = None) -> Tensor:

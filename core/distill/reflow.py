@@ -4,6 +4,8 @@ pairs    (x_T, x_0) = (prior draw, the teacher's end point from it)
 reflow   train the same regression as ever on x_t = a x_0 + b y + s eps of a pair (Liu et al. 2022,
          arXiv:2209.03003, eq. 1): its trajectories cross less, so fewer steps follow them
 distil   student(x_T, T) ~ x_0 (InstaFlow, Liu et al. 2023, arXiv:2309.06380)
+ends     student(x_t, t) ~ x_0 anywhere on the way from x_T to x_0: states of trajectories have the path's own law, so
+         a step that follows fresh noise is taught as well
 """
 
 import math
@@ -71,6 +73,7 @@ def pair_distance(
     x0: Tensor,
     *,
     y: Tensor | None = None,
+    t: Tensor | None = None,
     distance: distances.Distance = distances.mse,
 ) -> Tensor:
     """How far the student's answer at the prior is from the teacher's end point, [batch].
@@ -85,6 +88,8 @@ def pair_distance(
         A pair, [batch, ...].
     y
         Degraded end, shaped like `x0`; None is 0.
+    t
+        [batch]: `eps` is the state at this time on the way to `x0`; None: it is the noise at the prior.
     distance
         Any, a perceptual one for pictures.
 
@@ -93,8 +98,10 @@ def pair_distance(
     Tensor
         [batch].
     """
-    t = torch.full((len(x0),), path.t_max, device=x0.device)
-    return distance(student(path.prior(eps, y), t), x0)
+    if t is not None:
+        return distance(student(eps, t), x0)
+    last = torch.full((len(x0),), path.t_max, device=x0.device)
+    return distance(student(path.prior(eps, y), last), x0)
 
 
 def reflow(
@@ -157,7 +164,7 @@ class Reflow:
 
 @dataclass(frozen=True)
 class PairDistillation:
-    """Answer at the prior with the teacher's end point."""
+    """Answer at the prior with the teacher's end point; items with a time are states on the way to it."""
 
     distance: distances.Distance = distances.mse
     pairs: ClassVar[bool] = True
@@ -165,4 +172,11 @@ class PairDistillation:
     def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
         """[batch]."""
         distance = items.measured(self.distance)
-        return pair_distance(nets.student, path, items.carried(), items.x0, y=items.y, distance=distance)
+        return pair_distance(nets.student, path, items.carried(), items.x0, y=items.y, t=items.t, distance=distance)
+
+
+@dataclass(frozen=True)
+class Ends(PairDistillation):
+    """`PairDistillation` for a student of several steps, with fresh noise between them; batches have times ``t``."""
+
+    solver: ClassVar[str] = "consistency"

@@ -19,6 +19,7 @@ from fewstep.core.errors import UsageError
 from fewstep.core.lit import training_times
 from fewstep.core.lit.muon import built
 from fewstep.core.paths import AffinePath
+from fewstep.core.pretrained import Pretrained
 from fewstep.core.sample import sample
 
 Batch = Mapping[str, Any]
@@ -53,13 +54,16 @@ class DiffusionModule(pl.LightningModule):
         How validation and prediction sample: a solver, ``(path, steps) -> times`` and the number of steps.
     metrics
         Name -> ``(samples, x0) -> number``, computed on one sampled set per validation.
+    start
+        A trained model of this net, whose weights start this one (a name, a folder, a run). A run of its own: resuming
+        is ``ckpt=last``.
     seed
         Of times and noise; each batch has its own stream, so a resumed run draws what an unbroken one draws.
 
     Raises
     ------
     UsageError
-        If a parameter is not as described.
+        If a parameter is not as described, or the weights to start from do not fit.
     """
 
     recipe: Mapping[str, Any] | None = None
@@ -82,6 +86,7 @@ class DiffusionModule(pl.LightningModule):
         grid: Callable[[AffinePath, int], Tensor] = times.uniform,
         steps: int = 20,
         metrics: Mapping[str, Callable[[Tensor, Tensor], Any]] | None = None,
+        start: str | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -96,6 +101,8 @@ class DiffusionModule(pl.LightningModule):
         self.solver, self.grid, self.steps = solver or solvers.ddim(), grid, steps
         self.metrics, self.seed = dict(metrics or {}), seed
         self._validated: list[tuple[Tensor, Tensor]] = []
+        if start is not None:
+            _take(self.net, start)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler per step if there is one."""
@@ -224,3 +231,11 @@ class DiffusionModule(pl.LightningModule):
             device=self.device,
             dtype=next(self.net.parameters()).dtype,
         ).x
+
+
+def _take(net: nn.Module, start: str) -> None:
+    trained = Pretrained.load(start).net
+    try:
+        net.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise UsageError(f"start: {start} does not fit this net: {str(error).splitlines()[-1].strip()}") from None

@@ -39,7 +39,7 @@ class DistillModule(pl.LightningModule):
     """Teach a copy of a teacher to take few steps.
 
     A batch is that of `DiffusionModule`: ``x0`` and, where the task has them, ``y``, ``cond``, ``mask``; ``uncond`` if
-    guidance is distilled; ``eps`` for recipes that learn from pairs.
+    guidance is distilled; ``eps`` for recipes that learn from pairs, and ``t`` if it is a state between the ends.
 
     Parameters
     ----------
@@ -185,7 +185,8 @@ class DistillModule(pl.LightningModule):
         iteration = int(self.seen)
         turn: Turn = self.method.turn(iteration) if hasattr(self.method, "turn") else Turn()
         nets = self._nets(batch, turn.target)
-        items = Items(batch["x0"], batch.get("y"), batch.get("eps"), batch.get("mask"), iteration)
+        told = {"t": batch.get("t"), "cond": batch.get("cond")}
+        items = Items(batch["x0"], batch.get("y"), batch.get("eps"), batch.get("mask"), iteration, **told)
         self.seen += 1
         if self.automatic_optimization:
             return self._checked("train/loss", self.method.loss(nets, self.path, items, generator))

@@ -76,6 +76,7 @@ _FROM_DATA = (
     "Unrolled",
     "Reflow",
     "PairDistillation",
+    "Ends",
     "HighFrequency",
 )
 

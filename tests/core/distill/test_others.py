@@ -5,6 +5,7 @@ import torch
 
 from fewstep.core import paths, sample, solvers, times
 from fewstep.core.distill import adversarial, distance, high_frequency, mmd, reflow
+from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.distill.refiner import refined, velocity_refinement
 from fewstep.core.distill.segment import heun
 from fewstep.core.distill.unrolled import unroll
@@ -31,6 +32,34 @@ def test_pairs_lie_on_the_teachers_trajectories(path):
     student = lambda x, t: exact(path.prior(eps, y), torch.full_like(t, path.t_max), t * 0)  # noqa: E731
     assert reflow.pair_distance(student, path, eps, student(eps, t), y=y).max() < 1e-12
     assert reflow.pair_distance(student, path, eps, student(eps, t) + 1, y=y).min() == pytest.approx(1)
+
+
+def test_ends_are_asked_for_at_the_times_of_the_states():
+    path, seen = paths.rectified_flow(), []
+    x0, eps, t = torch.zeros(3, 2), torch.randn(3, 2), torch.tensor([1.0, 0.9, 0.5])
+
+    def student(x, at):
+        seen.append((x, at))
+        return x0 + at[:, None]
+
+    nets = Nets(student, student, student)
+    loss = reflow.Ends().loss(nets, path, Items(x0, eps=eps, t=t), torch.Generator())
+    torch.testing.assert_close(loss, t.square())
+    assert torch.equal(seen[0][0], eps)
+    assert torch.equal(seen[0][1], t)
+
+
+def test_a_distance_that_wants_to_be_told_is_told():
+    class Told:
+        told = True
+
+        def __call__(self, answer, target, mask=None, cond=None):
+            return mask.sum(1) * cond["w"]
+
+    items = Items(torch.zeros(2, 3), mask=torch.ones(2, 3), cond={"w": 5.0})
+    assert items.measured(Told())(items.x0, items.x0).tolist() == [15.0, 15.0]
+    told_nothing = items.measured(distance.mse)
+    assert told_nothing(items.x0 + 2, items.x0).tolist() == [4.0, 4.0]
 
 
 def test_reflow_is_the_error_of_the_velocity():
