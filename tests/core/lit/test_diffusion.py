@@ -162,6 +162,18 @@ def test_export_needs_a_recipe(tmp_path):
     torch.testing.assert_close(loaded(x, t), module.net(x, t), rtol=1e-2, atol=1e-2)
 
 
+def test_a_run_starts_from_trained_weights(tmp_path):
+    net = {"_target_": "fewstep.core.lit.toy.PlaneNet", "width": 8}
+    trained = DiffusionModule(PlaneNet(width=8), PATHS["ve"])
+    trained.export(tmp_path, recipe={"module": {"net": net, "path": {"_target_": "fewstep.core.paths.ve"}}})
+    begun = DiffusionModule(PlaneNet(width=8), PATHS["ve"], start=str(tmp_path))
+    for name, value in begun.net.state_dict().items():
+        torch.testing.assert_close(value, trained.net.state_dict()[name], rtol=1e-3, atol=1e-3)
+    assert all(value.requires_grad for value in begun.net.parameters())
+    with pytest.raises(UsageError, match="does not fit this net"):
+        DiffusionModule(PlaneNet(width=4), PATHS["ve"], start=str(tmp_path))
+
+
 class _Conditional(torch.utils.data.Dataset):
     """x0 is what cond says; y is a shifted copy."""
 
