@@ -7,7 +7,9 @@ and ``t`` [batch] the state's time, drawn anew each epoch. For `fewstep.core.dis
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,8 @@ class TrajectoryEnds(pl.LightningDataModule):
         How often each of them is learnt from, 1 first; in proportion.
     cache
         Folder that keeps them; batches that are there are used again for the same weights and options.
+    device
+        Where the teacher is followed; ``"auto"``: a GPU if there is one.
     seed
         Of the noise, of the order and of the times.
 
@@ -69,6 +73,7 @@ class TrajectoryEnds(pl.LightningDataModule):
         at: Sequence[float] = (0.9, 0.75),
         shares: Sequence[float] = (0.75, 0.19, 0.06),
         cache: str = "runs/shapes-ends",
+        device: str = "auto",
         seed: int = 0,
     ):
         super().__init__()
@@ -79,13 +84,16 @@ class TrajectoryEnds(pl.LightningDataModule):
         self.teacher, self.data, self.batches, self.cache = teacher, data, batches, Path(cache)
         self.guidance_scale, self.steps, self.shift, self.seed = guidance_scale, steps, shift, seed
         self.at, self.shares = tuple(at), tuple(float(share) for share in shares)
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     def prepare_data(self) -> None:
         """Follow what is not there yet; a stop loses one batch."""
+        from rich.progress import track
+
         todo = [number for number in range(-HELD, self.batches) if not self._file(number).is_file()]
         if not todo:
             return
-        model = Pretrained.load(self.teacher)
+        model = Pretrained.load(self.teacher, device=self.device)
         grid = times.shift(times.uniform(model.path, self.steps), self.shift)
         inner = grid[1:-1].tolist()
         kept = [int(np.abs(np.subtract(inner, t)).argmin()) for t in self.at] if inner else []
@@ -93,13 +101,13 @@ class TrajectoryEnds(pl.LightningDataModule):
             raise UsageError(f"{self.steps} steps have no different times near {list(self.at)}: give more steps")
         self.data.prepare_data()
         self.data.setup("fit")
-        for number in todo:
+        for number in track(todo, "trajectories", disable=not os.isatty(2)):
             batch = self._told(number)
             states = self._followed(model, batch, grid, number)
             cond = {key: _small(value) for key, value in batch["cond"].items()}
             whole = {"x0": states[-1], "state0": states[0]}
             whole |= {f"state{n + 1}": states[i + 1] for n, i in enumerate(kept)}
-            half = {key: value.half().contiguous() for key, value in whole.items()}
+            half = {key: value.half().cpu().contiguous() for key, value in whole.items()}
             moments = torch.tensor([1.0, *(inner[i] for i in kept)])
             file = self._file(number)
             with replacing(file) as part:
@@ -127,27 +135,31 @@ class TrajectoryEnds(pl.LightningDataModule):
     @torch.inference_mode()
     def _followed(self, model: Pretrained, batch: Mapping[str, Any], grid: Tensor, number: int) -> list[Tensor]:
         net: Any = model.net
-        denoise = model.denoise(cond=net.tell(batch["cond"]))
+        cond, uncond = ({k: v.to(self.device) for k, v in batch[key].items()} for key in ("cond", "uncond"))
+        denoise = model.denoise(cond=net.tell(cond))
         if self.guidance_scale != 1:
-            alone = model.denoise(cond=net.tell(batch["uncond"]))
+            alone = model.denoise(cond=net.tell(uncond))
             denoise = guide.cfg(denoise, alone, self.guidance_scale)
         generator = rng.generator(self.seed, number % 2**32)
-        x = torch.randn(batch["x0"].shape, generator=generator)
-        mask = batch.get("mask")
+        x = torch.randn(batch["x0"].shape, generator=generator).to(self.device)
+        mask = batch["mask"].to(self.device) if "mask" in batch else None
         x = x if mask is None else x * mask
         states = [x]
         for now, then in zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True):
-            v = (x - denoise(x, torch.full((len(x),), now))) / now
+            v = (x - denoise(x, torch.full((len(x),), now, device=x.device))) / now
             x = x + (then - now) * v
             states.append(x if mask is None else x * mask)
         return states
 
     def _file(self, number: int) -> Path:
+        return self._folder / (f"held{number + HELD}.safetensors" if number < 0 else f"{number:06d}.safetensors")
+
+    @cached_property
+    def _folder(self) -> Path:
         digest = Pretrained.load(self.teacher).config.get("sha256")
         options = (self.guidance_scale, self.steps, self.shift, self.at, self.seed)
         told = (self.data.stage_name, self.data.plans, self.data.vae, self.data.shares, self.data.batch_size)
-        key = hashlib.sha256(repr((digest, options, told)).encode()).hexdigest()[:12]
-        return self.cache / key / (f"held{number + HELD}.safetensors" if number < 0 else f"{number:06d}.safetensors")
+        return self.cache / hashlib.sha256(repr((digest, options, told)).encode()).hexdigest()[:12]
 
 
 class Trajectories(Dataset):
