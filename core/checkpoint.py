@@ -121,9 +121,31 @@ def load(
         raise UsageError(f"{folder}: expected a checkpoint of kind {kind!r}, this one is of kind {config['kind']!r}")
     tensors = _read_weights(folder)
     module = _build_module(folder / CONFIG, config["model"])
-    _require_match(folder / WEIGHTS, module.state_dict(), tensors)
+    _require_match(folder / WEIGHTS, "the model of its config", module.state_dict(), tensors)
     module.load_state_dict(tensors)
     return module.to(device=device, dtype=dtype).eval().requires_grad_(False), config
+
+
+def start_from(net: nn.Module, trained: nn.Module, source: Any) -> None:
+    """Give a net the weights of a trained one of the same shape.
+
+    Parameters
+    ----------
+    net
+        Gets the weights.
+    trained
+        Has them.
+    source
+        Where they are from, for the message.
+
+    Raises
+    ------
+    UsageError
+        If they do not fit; it says which.
+    """
+    weights = trained.state_dict()
+    _require_match(source, "this net", net.state_dict(), weights)
+    net.load_state_dict(weights)
 
 
 def load_weights_only(file: str | Path, *, device: str | torch.device = "cpu") -> dict[str, Any]:
@@ -230,7 +252,9 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
         raise UsageError(f"{file} is not a whole safetensors file: {error}") from None
 
 
-def _require_match(file: Path, expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.Tensor]) -> None:
+def _require_match(
+    source: Any, what: str, expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.Tensor]
+) -> None:
     faults = [f"missing {name}" for name in expected if name not in got]
     faults += [f"unexpected {name}" for name in got if name not in expected]
     faults += [
@@ -240,4 +264,4 @@ def _require_match(file: Path, expected: Mapping[str, torch.Tensor], got: Mappin
     ]
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise UsageError(f"{file} does not fit the model of its config: {'; '.join(faults[:5])}{more}")
+        raise UsageError(f"{source} does not fit {what}: {'; '.join(faults[:5])}{more}")

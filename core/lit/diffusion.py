@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fewstep.core import parameterize, rng, solvers, times
-from fewstep.core.checkpoint import export
+from fewstep.core.checkpoint import export, start_from
 from fewstep.core.errors import UsageError
 from fewstep.core.lit import training_times
 from fewstep.core.lit.muon import built
@@ -102,7 +102,7 @@ class DiffusionModule(pl.LightningModule):
         self.metrics, self.seed = dict(metrics or {}), seed
         self._validated: list[tuple[Tensor, Tensor]] = []
         if start is not None:
-            _take(self.net, start)
+            start_from(self.net, Pretrained.load(start).net, start)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler per step if there is one."""
@@ -231,11 +231,3 @@ class DiffusionModule(pl.LightningModule):
             device=self.device,
             dtype=next(self.net.parameters()).dtype,
         ).x
-
-
-def _take(net: nn.Module, start: str) -> None:
-    trained = Pretrained.load(start).net
-    try:
-        net.load_state_dict(trained.state_dict())
-    except RuntimeError as error:
-        raise UsageError(f"start: {start} does not fit this net: {str(error).splitlines()[-1].strip()}") from None

@@ -42,8 +42,9 @@ class TrajectoryEnds(pl.LightningDataModule):
         What the teacher is told, of its stage, and the shape of its latents.
     batches
         How many batches of trajectories to follow.
-    guidance_scale, steps, shift
-        How the teacher is followed: Euler steps on the times of `fewstep.three_d.pipeline`.
+    guidance_scale, interval, steps, shift
+        How the teacher is followed: guided at the times of the interval, Euler steps on the times of
+        `fewstep.three_d.pipeline`.
     at
         Times of the states that are kept beside the first, 1; the nearest of the teacher's own times are taken.
     shares
@@ -68,6 +69,7 @@ class TrajectoryEnds(pl.LightningDataModule):
         data: Shapes,
         batches: int = 128,
         guidance_scale: float = 2.0,
+        interval: Sequence[float] = (0.0, 1.0),
         steps: int = 12,
         shift: float = 3.0,
         at: Sequence[float] = (0.9, 0.75),
@@ -84,6 +86,8 @@ class TrajectoryEnds(pl.LightningDataModule):
         self.teacher, self.data, self.batches, self.cache = teacher, data, batches, Path(cache)
         self.guidance_scale, self.steps, self.shift, self.seed = guidance_scale, steps, shift, seed
         self.at, self.shares = tuple(at), tuple(float(share) for share in shares)
+        low, high = interval
+        self.interval = float(low), float(high)
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     def prepare_data(self) -> None:
@@ -139,14 +143,14 @@ class TrajectoryEnds(pl.LightningDataModule):
         denoise = model.denoise(cond=net.tell(cond))
         if self.guidance_scale != 1:
             alone = model.denoise(cond=net.tell(uncond))
-            denoise = guide.cfg(denoise, alone, self.guidance_scale)
+            denoise = guide.cfg(denoise, alone, self.guidance_scale, interval=self.interval)
         generator = rng.generator(self.seed, number % 2**32)
         x = torch.randn(batch["x0"].shape, generator=generator).to(self.device)
         mask = batch["mask"].to(self.device) if "mask" in batch else None
         x = x if mask is None else x * mask
         states = [x]
         for now, then in zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True):
-            v = (x - denoise(x, torch.full((len(x),), now, device=x.device))) / now
+            v = (x - denoise(x, torch.tensor(now, device=x.device))) / now
             x = x + (then - now) * v
             states.append(x if mask is None else x * mask)
         return states
@@ -157,7 +161,7 @@ class TrajectoryEnds(pl.LightningDataModule):
     @cached_property
     def _folder(self) -> Path:
         digest = Pretrained.load(self.teacher).config.get("sha256")
-        options = (self.guidance_scale, self.steps, self.shift, self.at, self.seed)
+        options = (self.guidance_scale, self.interval, self.steps, self.shift, self.at, self.seed)
         told = (self.data.stage_name, self.data.plans, self.data.vae, self.data.shares, self.data.batch_size)
         return self.cache / hashlib.sha256(repr((digest, options, told)).encode()).hexdigest()[:12]
 

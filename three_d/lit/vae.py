@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fewstep.core import rng
-from fewstep.core.checkpoint import export
-from fewstep.core.errors import UsageError
+from fewstep.core.checkpoint import export, start_from
 from fewstep.core.lit.job import job_of
 from fewstep.core.lit.muon import built
 from fewstep.three_d.pretrained import SLAT_VAE, STRUCTURE_VAE, autoencoder
@@ -121,10 +120,7 @@ class VaeModule(pl.LightningModule):
 
     def _take(self, start: str) -> None:
         trained = autoencoder(start, "structure" if hasattr(self.net, "patch") else "slat")
-        try:
-            self.net.load_state_dict(trained.state_dict())
-        except RuntimeError as error:
-            raise UsageError(f"{start} does not fit this net: {str(error).splitlines()[-1].strip()}") from None
+        start_from(self.net, trained, start)
         for part in (self.net.enter, self.net.encoder, self.net.moments):
             part.requires_grad_(False)
         if hasattr(self.net, "place"):

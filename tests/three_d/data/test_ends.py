@@ -8,7 +8,7 @@ from fewstep.core.sample import sample
 from fewstep.three_d.data.ends import HELD, Trajectories, TrajectoryEnds
 from fewstep.three_d.data.shapes import Shapes
 
-STEPS, SHIFT, W = 5, 2.0, 3.0
+STEPS, SHIFT, W, INTERVAL = 5, 2.0, 3.0, (0.7, 1.0)
 
 
 def _data(tiny, root, stage, **options):
@@ -17,7 +17,15 @@ def _data(tiny, root, stage, **options):
         block=3, batch_size=4, nothing=0.0, workers=1,
     )  # fmt: skip
     _small_pictures(shapes)
-    settings = {"batches": 3, "steps": STEPS, "shift": SHIFT, "guidance_scale": W, "at": (0.8,), "shares": (1, 1)}
+    settings = {
+        "batches": 3,
+        "steps": STEPS,
+        "shift": SHIFT,
+        "guidance_scale": W,
+        "interval": INTERVAL,
+        "at": (0.8,),
+        "shares": (1, 1),
+    }
     return TrajectoryEnds(teacher=str(tiny / stage), data=shapes, cache=str(root / "ends"), **(settings | options))
 
 
@@ -45,7 +53,7 @@ def test_states_and_ends_are_those_of_the_guided_teacher(tiny, root, stage):
     assert first["t"].tolist() == [1.0] * 4
     assert later["t"].tolist() == pytest.approx([at] * 4)
     blank = first["cond"] | {key: torch.zeros_like(first["cond"][key]) for key in ("words", "image")}
-    denoise = guide.cfg(model.denoise(cond=first["cond"]), model.denoise(cond=blank), W)
+    denoise = guide.cfg(model.denoise(cond=first["cond"]), model.denoise(cond=blank), W, interval=INTERVAL)
     with torch.no_grad():
         end = sample(denoise, model.path, times=grid, solver=solvers.ddim(), x=first["eps"]).x
         cut = [i for i, t in enumerate(grid.tolist()) if t >= at - 1e-6]
