@@ -96,23 +96,33 @@ def references(n: int, lattice: Lattice, *, first: int = 0) -> Collection:
     return Collection(fields, lattice.reach, [shape.caption() for shape in shapes])
 
 
-def generated(models: pretrained.Models, prompts: Sequence[str], steps: int) -> tuple[Collection, list[Draw]]:
-    """One shape for each prompt, of seeds 0, 1, ...; each number of steps has the same noise."""
+def generated(
+    models: pretrained.Models, prompts: Sequence[str], steps: int, *, first: int = 0
+) -> tuple[Collection, list[Draw]]:
+    """One shape for each prompt, of seeds first, first + 1, ...; each number of steps has the same noise."""
     told = [Told(text.encode(prompt).ids) for prompt in prompts]
-    draws = generate(models, told, seeds=range(len(told)), options=Options(steps=steps), batch_size=BATCH)
+    draws = generate(
+        models, told, seeds=range(first, first + len(told)), options=Options(steps=steps), batch_size=BATCH
+    )
     return Collection([draw.field for draw in draws], models.lattice.reach, prompts), draws
 
 
-def compared(made: Collection, real: Collection, judge: Judge | None) -> dict[str, float]:
-    """Everything that is measured of a set beside the references, which have the same prompts."""
+def matched(made: Collection, real: Collection) -> dict[str, float]:
+    """What the distances between a set and the references say, which have the same prompts."""
     across = metrics.chamfer_matrix(made.points, real.points)
     own = metrics.nearest_neighbour_accuracy(made.own_distances, across, real.own_distances)
-    cleaned = [without_crumbs(mesh)[0] for mesh in made.mended]
-    found = {
+    return {
         "MMD, Chamfer x 1000": 1000 * metrics.minimum_matching_distance(across),
         "COV, %": 100 * metrics.coverage(across),
         "1-NNA, %": 100 * own,
         "Chamfer x 1000 to the shape of the same words": 1000 * float(across.diagonal().mean()),
+    }
+
+
+def compared(made: Collection, real: Collection, judge: Judge | None) -> dict[str, float]:
+    """Everything that is measured of a set beside the references, which have the same prompts."""
+    cleaned = [without_crumbs(mesh)[0] for mesh in made.mended]
+    found = matched(made, real) | {
         "silhouette distance": metrics.silhouette_distance(made.silhouettes, real.silhouettes),
         "empty, %": 100 * fmean(made.empty),
         "watertight, %": 100 * fmean(mesh.watertight for mesh in made.meshes),

@@ -118,6 +118,7 @@ class ShapeGenerator:
         image: Any = None,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         num: int = 1,
         share: float = SHARE,
@@ -138,6 +139,8 @@ class ShapeGenerator:
             Of each stage; None: what the model was made for.
         guidance_scale
             w, for teachers; None: the model's own; 1 is off.
+        temperature
+            Factor of the noise: below 1 shapes vary less and come out cleaner; None: the model's own.
         seed
             Equal seeds give equal shapes, whatever else is made with them.
         num
@@ -165,7 +168,7 @@ class ShapeGenerator:
         if num < 1:
             raise UsageError(f"num is at least 1, got {num}")
         wishes = [Wish(prompt, image, seed + k) for k in range(num)]
-        options: dict[str, Any] = {"steps": steps, "guidance_scale": guidance_scale}
+        options: dict[str, Any] = {"steps": steps, "guidance_scale": guidance_scale, "temperature": temperature}
         options |= {"share": share, "bridge": bridge, "smooth": smooth}
         made = self.make(wishes, progress=progress, **options)
         return made if num > 1 else made[0]
@@ -176,6 +179,7 @@ class ShapeGenerator:
         *,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        temperature: float | None = None,
         share: float = SHARE,
         bridge: float = GAP,
         smooth: int = ROUNDS,
@@ -189,7 +193,7 @@ class ShapeGenerator:
                 f"expected smooth >= 0, bridge >= 0 and a share from 0 to 1, got {smooth}, {bridge} and {share}"
             )
         told, prompts = self._understood(wishes)
-        options = Options(steps=steps, guidance_scale=guidance_scale)
+        options = Options(steps=steps, guidance_scale=guidance_scale, temperature=temperature)
         found: list[Shape] = []
         size = FEW if self.models.device.type == "cpu" else BATCH
         while len(found) < len(wishes):
@@ -248,6 +252,7 @@ class ShapeGenerator:
             mesh, wish.prompt or "", draw.seed, options.steps or int(self.models.structure.steps),
             options.guidance_scale, draw.nfe, draw.cells, self.name, seconds | {"mesh": perf_counter() - begun},
             () if prompt is None else prompt.words, () if prompt is None else prompt.ignored, notes,
+            options.temperature,
         )  # fmt: skip
 
     @property

@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="equal seeds give equal shapes (default: 0)")
     add("--steps", type=int, metavar="N", help="of each of the two stages (default: the model's)")
     add("--guidance-scale", type=float, metavar="W", help="of a teacher; 1 is off (default: the model's)")
+    add(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="of the noise: less is cleaner and varies less (default: the model's)",
+    )
     add("--model", help="a name that ships, a folder or a hub id (default: shapes-mdt)")
     add("--size", type=float, metavar="METRES", help="of the longest side (default: about 0.9)")
     add("--format", metavar="LIST", help="some of glb,obj,ply,stl (default: as OUT ends, else glb)")
@@ -107,6 +113,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--bridge is at least 0, got {args.bridge}")
     if args.guidance_scale is not None and not abs(args.guidance_scale) < float("inf"):
         raise ValueError(f"--guidance-scale is a finite number, got {args.guidance_scale}")
+    if args.temperature is not None and not 0 <= args.temperature < float("inf"):
+        raise ValueError(f"--temperature is at least 0, got {args.temperature}")
     wanted = [part.strip().lower().lstrip(".") for part in (args.format or "").split(",") if part.strip()]
     if args.format is not None and (not wanted or set(wanted) - set(FORMATS)):
         raise ValueError(f"--format is some of {','.join(FORMATS)}, got {args.format!r}")

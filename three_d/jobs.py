@@ -122,7 +122,7 @@ class _Run:
             turntable.save_picture(args.png, self._picture())
 
     def _shapes(self, generator: Any, jobs: Sequence[Job], alone: bool) -> list[Shape | None]:
-        options = {"steps": self.args.steps, "guidance_scale": self.args.guidance_scale}
+        options = {name: getattr(self.args, name) for name in ("steps", "guidance_scale", "temperature")}
         options["share"] = SHARE if self.args.share is None else self.args.share
         options["bridge"] = GAP if self.args.bridge is None else self.args.bridge
         options["smooth"] = ROUNDS if self.args.smooth is None else self.args.smooth
@@ -199,6 +199,7 @@ def _facts(shape: Shape, files: Sequence[Path], size: float | None, writing: flo
         "seed": shape.seed,
         "steps": shape.steps,
         "guidance_scale": shape.guidance_scale,
+        "temperature": shape.temperature,
         "nfe": shape.nfe,
         "cells": shape.cells,
         "seconds": seconds,

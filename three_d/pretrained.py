@@ -167,7 +167,8 @@ def packed(
     vae
         Given: these are flows, of the latents of this model (a name, or the name of a folder beside `folder`).
     settings
-        Further keys of the config (``guidance_scale``, ``interval``, ``shift``), see `fewstep.three_d.pipeline`.
+        Further keys of the config (``guidance_scale``, ``interval``, ``shift``, ``temperature``):
+        see `fewstep.three_d.pipeline`.
     bits
         See `fewstep.core.checkpoint.export`.
 

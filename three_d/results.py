@@ -45,6 +45,8 @@ class Shape:
         What was understood of the prompt, and what was not.
     notes
         What happened on the way, for people.
+    temperature
+        Of the noise, as it was asked for; None: the model's own.
     """
 
     mesh: Mesh
@@ -59,6 +61,7 @@ class Shape:
     words: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    temperature: float | None = None
 
     @property
     def name(self) -> str:
@@ -71,6 +74,7 @@ class Shape:
         told: dict[str, Any] = {"prompt": self.prompt} if self.prompt else {}
         told |= {"seed": self.seed, "steps": self.steps, "network calls": self.nfe}
         told |= {} if self.guidance_scale is None else {"guidance scale": self.guidance_scale}
+        told |= {} if self.temperature is None else {"temperature": self.temperature}
         return told | ({"model": self.model} if self.model else {})
 
     @cached_property

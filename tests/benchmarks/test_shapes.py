@@ -58,6 +58,29 @@ def test_a_quick_run(small, tmp_path):
     assert (tmp_path / "shapes-sheet.png").is_file()
 
 
+def test_further_sets_have_their_own_noise_and_join_the_means(small, monkeypatch):
+    monkeypatch.setattr(shapes, "FURTHER", (5, 9))
+    made = []
+    generated = part.generated
+    monkeypatch.setattr(part, "generated", lambda *a, first, **k: made.append(first) or generated(*a, first=first, **k))
+    loaded = {shapes.TEACHER: small, shapes.STUDENT: small}
+    first = [
+        shapes._row(f"{name}, {n}", shapes.MMD, 5.0)
+        for name, n in (("shapes-flow", "8 steps"), ("shapes-mdt", "1 step"))
+    ]
+    found = shapes.further(loaded, first, n=3, say=lambda message: None)
+    assert made == [5, 5, 5, 9, 9, 9]
+    rows = {(row["row"], row["metric"]): row for row in found}
+    several = [rows[f"shapes-flow, 8 steps, shapes {k} to {k + 2}", shapes.MMD]["value"] for k in (5, 9)]
+    mean = rows["shapes-flow, 8 steps, mean of 3 sets", shapes.MMD]
+    assert mean["value"] == pytest.approx((5.0 + sum(several)) / 3)
+    one = rows["shapes-mdt, 1 step, mean of 3 sets", shapes.MMD]
+    assert one["target"] == mean["value"]
+    assert one["ok"] == (one["value"] <= mean["value"])
+    assert rows["shapes-mdt, 1 step, mean of 2 sets", shapes.COV]["ok"] is not None
+    assert rows["shapes-mdt, 2 steps, mean of 2 sets", shapes.MMD]["target"] is None
+
+
 def test_without_any_weights_it_says_so(monkeypatch):
     for name in ("models", "judge", "autoencoders"):
         monkeypatch.setattr(part, name, lambda *given: None)

@@ -48,9 +48,10 @@ def test_smoothing_can_be_left_out(generator):
 
 
 def test_options_reach_the_pipeline(generator, stub):
-    assert generator("a mug", steps=4, guidance_scale=2.5).nfe == 8
+    made = generator("a mug", steps=4, guidance_scale=2.5, temperature=0.8)
+    assert (made.nfe, made.temperature) == (8, 0.8)
     options = stub.calls[0][2]
-    assert (options.steps, options.guidance_scale) == (4, 2.5)
+    assert (options.steps, options.guidance_scale, options.temperature) == (4, 2.5, 0.8)
 
 
 def test_a_picture_with_and_without_words(generator, stub):

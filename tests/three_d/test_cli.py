@@ -45,6 +45,7 @@ def test_a_prompt_becomes_a_file(stub, tmp_path, capsys):
 def test_every_option_reaches_its_place(stub, tmp_path, capsys):
     code = run(
         CHAIR, "-o", tmp_path / "a.obj", "--steps", 4, "--guidance-scale", 3, "--seed", 7, "--model", "shapes-flow",
+        "--temperature", 0.5,
         "--size", 0.25, "--format", "glb,stl", "--png", tmp_path / "a.png", "--html", tmp_path / "a.html",
         "--gaussians", tmp_path / "g.ply", "--smooth", 2, "--share", 0, "--bridge", 0.05, "--device", "cpu", "--json",
     )  # fmt: skip
@@ -53,12 +54,13 @@ def test_every_option_reaches_its_place(stub, tmp_path, capsys):
     assert listed(tmp_path) == ["a.glb", "a.html", "a.obj", "a.png", "a.stl", "g.ply"]
     assert (told["prompt"], told["status"], told["seed"], told["steps"], told["nfe"]) == (CHAIR, "done", 7, 4, 8)
     assert (told["guidance_scale"], told["model"], told["cells"]) == (3, "shapes-flow", 50)
+    assert told["temperature"] == 0.5
     assert max(told["mesh"]["extents"]) == pytest.approx(0.25)
     assert told["mesh"]["watertight"]
     assert {"structure", "slat", "decode", "mesh", "files"} == set(told["seconds"])
     assert {"tall", "red", "chair"} == set(told["words"])
     options = stub.calls[0][2]
-    assert (options.steps, options.guidance_scale) == (4, 3)
+    assert (options.steps, options.guidance_scale, options.temperature) == (4, 3, 0.5)
     content = (tmp_path / "a.glb").read_bytes()
     assert b'"prompt":"a tall red chair","seed":7' in content
 
@@ -167,6 +169,8 @@ def test_notes_are_told(stub, tmp_path, capsys):
         ([CHAIR, "-o", "a.glb", "--size", "nan"], "--size is a positive number"),
         ([CHAIR, "-o", "a.glb", "--share", "2"], "--share is from 0 to 1, got 2"),
         ([CHAIR, "-o", "a.glb", "--guidance-scale", "inf"], "--guidance-scale is a finite number"),
+        ([CHAIR, "-o", "a.glb", "--temperature", "-1"], "--temperature is at least 0, got -1"),
+        ([CHAIR, "-o", "a.glb", "--temperature", "nan"], "--temperature is at least 0, got nan"),
         ([CHAIR, "-o", "a.glb", "--turntable", "a.avi"], "a turntable ends in .gif, .mp4, .webp"),
         ([CHAIR, "-o", "a.glb", "--png", "a.glb"], "a picture ends in .png"),
         ([CHAIR, "-o", "a.glb", "--html", "a.txt"], "a page ends in .html"),

@@ -84,6 +84,23 @@ def test_the_noise_of_a_cell_does_not_depend_on_the_other_cells(models):
     torch.testing.assert_close(few[0], many[0, 1:3])
 
 
+def test_temperature_is_of_the_noise_at_the_start(models, student):
+    def cells(seed, models, **options):
+        return structures(models, [_told(1)], [seed], Options(guidance_scale=1, **options))[0][0].tolist()
+
+    assert cells(1, models, temperature=0.0) == cells(2, models, temperature=0.0)
+    assert cells(1, models, temperature=1.0) == cells(1, models) != cells(2, models)
+    assert cells(1, student, steps=2, temperature=0.0) != cells(
+        2, student, steps=2, temperature=0.0
+    )  # the second step's
+    own = dataclasses.replace(models, config={**models.config, "temperature": 0.5})
+    assert cells(1, own) == cells(1, models, temperature=0.5) != cells(1, models)
+    assert cells(1, own, temperature=1.0) == cells(1, models)
+    for bad in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="temperature is at least 0"):
+            cells(1, models, temperature=bad)
+
+
 def test_calls_are_counted_and_guidance_keeps_to_its_interval(models):
     grid = times.shift(times.uniform(models.slat.path, 3), 3.0)
     guided = int((grid[:-1] >= 0.5).sum())
