@@ -59,7 +59,8 @@ class TrajectoryEnds(pl.LightningDataModule):
     Raises
     ------
     UsageError
-        If a number is not positive, `shares` does not fit `at`, or the teacher has too few steps for `at`.
+        If a number is not positive, `shares` does not fit `at`, the interval is empty, or the teacher has too few steps
+        for `at`.
     """
 
     def __init__(
@@ -83,11 +84,12 @@ class TrajectoryEnds(pl.LightningDataModule):
             raise UsageError(f"expected positive numbers, got {batches=}, {steps=}, {shift=}")
         if len(shares) != len(at) + 1 or min(shares) < 0 or sum(shares) <= 0:
             raise UsageError(f"expected one share for time 1 and one for each of {list(at)}, got {list(shares)}")
+        if len(interval) != 2 or not interval[0] <= interval[1]:
+            raise UsageError(f"expected an interval of times [lowest, highest], got {list(interval)}")
         self.teacher, self.data, self.batches, self.cache = teacher, data, batches, Path(cache)
         self.guidance_scale, self.steps, self.shift, self.seed = guidance_scale, steps, shift, seed
         self.at, self.shares = tuple(at), tuple(float(share) for share in shares)
-        low, high = interval
-        self.interval = float(low), float(high)
+        self.interval = float(interval[0]), float(interval[1])
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     def prepare_data(self) -> None:

@@ -99,6 +99,8 @@ def test_each_epoch_draws_other_states_and_resuming_the_same(tiny, root):
     ("options", "message"),
     [
         ({"batches": 0}, "positive numbers"),
+        ({"interval": (1.0, 0.5)}, "an interval of times"),
+        ({"interval": (0.5,)}, "an interval of times"),
         ({"shares": (1,)}, "one share for time 1"),
         ({"shares": (0, 0)}, "one share for time 1"),
         ({"steps": 2, "at": (0.9, 0.7), "shares": (1, 1, 1)}, "give more steps"),
