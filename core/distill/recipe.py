@@ -99,6 +99,9 @@ class Items:
         False where an item is padding, broadcast to `x0`; None: nowhere.
     iteration
         How many batches were seen before, for recipes that change on the way.
+    near
+        [groups, m, ...]: further data for each group of consecutive items, which are told the same; for recipes that
+        compare sets.
     """
 
     x0: Tensor
@@ -108,6 +111,7 @@ class Items:
     iteration: int = 0
     t: Tensor | None = None
     cond: Any = None
+    near: Tensor | None = None
 
     def noise(self, generator: torch.Generator) -> Tensor:
         """Fresh standard normal noise, shaped like x0; the generator lives on the CPU."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fewstep.core import rng
 from fewstep.core.distill import distance as distances
-from fewstep.core.distill.recipe import Items, Nets
+from fewstep.core.distill.recipe import Items, Nets, Recipe
 from fewstep.core.paths import AffinePath
 from fewstep.core.sample import sample
 from fewstep.core.types import Denoise, Solver
@@ -177,6 +177,21 @@ class PairDistillation:
 
 @dataclass(frozen=True)
 class Ends(PairDistillation):
-    """`PairDistillation` for a student of several steps, with fresh noise between them; batches have times ``t``."""
+    """`PairDistillation` for a student of several steps, with fresh noise between them; batches have times ``t``.
 
+    Parameters
+    ----------
+    distance
+        See `fewstep.core.distill.distance`.
+    beside
+        What is learnt from batches of data, without ``eps``, that come between those of trajectories; None: nothing.
+    """
+
+    beside: Recipe | None = None
     solver: ClassVar[str] = "consistency"
+
+    def loss(self, nets: Nets, path: AffinePath, items: Items, generator: torch.Generator) -> Tensor:
+        """[batch]."""
+        if items.eps is None and self.beside is not None:
+            return self.beside.loss(nets, path, items, generator)
+        return super().loss(nets, path, items, generator)

@@ -39,7 +39,8 @@ class DistillModule(pl.LightningModule):
     """Teach a copy of a teacher to take few steps.
 
     A batch is that of `DiffusionModule`: ``x0`` and, where the task has them, ``y``, ``cond``, ``mask``; ``uncond`` if
-    guidance is distilled; ``eps`` for recipes that learn from pairs, and ``t`` if it is a state between the ends.
+    guidance is distilled; ``eps`` for recipes that learn from pairs, and ``t`` if it is a state between the ends;
+    ``near`` for recipes that compare sets.
 
     Parameters
     ----------
@@ -185,7 +186,7 @@ class DistillModule(pl.LightningModule):
         iteration = int(self.seen)
         turn: Turn = self.method.turn(iteration) if hasattr(self.method, "turn") else Turn()
         nets = self._nets(batch, turn.target)
-        told = {"t": batch.get("t"), "cond": batch.get("cond")}
+        told = {key: batch.get(key) for key in ("t", "cond", "near")}
         items = Items(batch["x0"], batch.get("y"), batch.get("eps"), batch.get("mask"), iteration, **told)
         self.seen += 1
         if self.automatic_optimization:

@@ -1,7 +1,8 @@
 """Trajectories of a teacher of either stage, followed once and kept on disk: states on the way and where they end.
 
 A batch is one of `Shapes` with ``x0`` the end of a trajectory in place of a latent of the data, ``eps`` a state of it
-and ``t`` [batch] the state's time, drawn anew each epoch. For `fewstep.core.distill.reflow.Ends`.
+and ``t`` [batch] the state's time, drawn anew each epoch. Batches of data, without ``eps``, may come between them. For
+`fewstep.core.distill.reflow.Ends`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class TrajectoryEnds(pl.LightningDataModule):
         Times of the states that are kept beside the first, 1; the nearest of the teacher's own times are taken.
     shares
         How often each of them is learnt from, 1 first; in proportion.
+    beside
+        Data of the same stage, of which there are as many batches as of trajectories, mixed; None: none.
     cache
         Folder that keeps them; batches that are there are used again for the same weights and options.
     device
@@ -59,8 +62,8 @@ class TrajectoryEnds(pl.LightningDataModule):
     Raises
     ------
     UsageError
-        If a number is not positive, `shares` does not fit `at`, the interval is empty, or the teacher has too few steps
-        for `at`.
+        If a number is not positive, `shares` does not fit `at`, the interval is empty, the teacher has too few steps
+        for `at`, or `beside` is of another stage.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class TrajectoryEnds(pl.LightningDataModule):
         shift: float = 3.0,
         at: Sequence[float] = (0.9, 0.75),
         shares: Sequence[float] = (0.75, 0.19, 0.06),
+        beside: Shapes | None = None,
         cache: str = "runs/shapes-ends",
         device: str = "auto",
         seed: int = 0,
@@ -86,16 +90,21 @@ class TrajectoryEnds(pl.LightningDataModule):
             raise UsageError(f"expected one share for time 1 and one for each of {list(at)}, got {list(shares)}")
         if len(interval) != 2 or not interval[0] <= interval[1]:
             raise UsageError(f"expected an interval of times [lowest, highest], got {list(interval)}")
+        if beside is not None and beside.stage_name != data.stage_name:
+            raise UsageError(f"expected data of the stage {data.stage_name} beside, got {beside.stage_name}")
         self.teacher, self.data, self.batches, self.cache = teacher, data, batches, Path(cache)
         self.guidance_scale, self.steps, self.shift, self.seed = guidance_scale, steps, shift, seed
         self.at, self.shares = tuple(at), tuple(float(share) for share in shares)
         self.interval = float(interval[0]), float(interval[1])
+        self.beside = beside
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     def prepare_data(self) -> None:
         """Follow what is not there yet; a stop loses one batch."""
         from rich.progress import track
 
+        if self.beside is not None:
+            self.beside.prepare_data()
         todo = [number for number in range(-HELD, self.batches) if not self._file(number).is_file()]
         if not todo:
             return
@@ -120,11 +129,16 @@ class TrajectoryEnds(pl.LightningDataModule):
                 save_file(half | {"times": moments} | {f"cond.{key}": value for key, value in cond.items()}, part)
 
     def setup(self, stage: str | None = None) -> None:
-        """Nothing to read before it is asked for."""
+        """Trajectories are read when they are asked for."""
+        if self.beside is not None:
+            self.beside.setup("fit")
 
     def train_dataloader(self) -> DataLoader:
         """Batches in a new order each epoch, each with new times; resumable."""
-        found = Trajectories([self._file(number) for number in range(self.batches)], self.shares, self.seed)
+        found: Any = Trajectories([self._file(number) for number in range(self.batches)], self.shares, self.seed)
+        if self.beside is not None:
+            assert self.beside.trained is not None
+            found = Mixed(found, self.beside.trained)
         return ResumableLoader(found, None, seed=self.seed, with_epoch=True)
 
     def val_dataloader(self) -> DataLoader:
@@ -164,7 +178,8 @@ class TrajectoryEnds(pl.LightningDataModule):
     def _folder(self) -> Path:
         digest = Pretrained.load(self.teacher).config.get("sha256")
         options = (self.guidance_scale, self.interval, self.steps, self.shift, self.at, self.seed)
-        told = (self.data.stage_name, self.data.plans, self.data.vae, self.data.shares, self.data.batch_size)
+        told: Any = (self.data.stage_name, self.data.plans, self.data.vae, self.data.shares, self.data.batch_size)
+        told = (*told, self.data.tells_all) if self.data.tells_all else told
         return self.cache / hashlib.sha256(repr((digest, options, told)).encode()).hexdigest()[:12]
 
 
@@ -202,6 +217,25 @@ class Trajectories(Dataset):
         return batch | ({"mask": cond["mask"][:, :, None]} if "mask" in cond else {})
 
 
+class Mixed(Dataset):
+    """As many batches of a second data set as of the first, by (epoch, number); the second goes on over epochs."""
+
+    def __init__(self, first: Any, second: Any):
+        self.first, self.second = first, second
+
+    def __len__(self) -> int:
+        return 2 * len(self.first)
+
+    def __getitem__(self, which: tuple[int, int] | int) -> dict[str, Any]:
+        epoch, number = which if isinstance(which, tuple) else (0, which)
+        if number >= len(self):
+            raise IndexError(number)
+        if number % 2 == 0:
+            return self.first[(epoch, number // 2)]
+        batch = self.second[divmod(epoch * len(self.first) + number // 2, len(self.second))]
+        return {key: value for key, value in batch.items() if key != "uncond"}
+
+
 def _small(value: Tensor) -> Tensor:
     """Pictures in bytes, words and cells in two each."""
     if value.is_floating_point():
@@ -215,4 +249,4 @@ def _whole(value: Tensor) -> Tensor:
     return value.float() / 255 if value.dtype == torch.uint8 else value.long()
 
 
-__all__ = ["Trajectories", "TrajectoryEnds"]
+__all__ = ["Mixed", "Trajectories", "TrajectoryEnds"]

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from fewstep.core.errors import UsageError
 from fewstep.core.files import replacing
 from fewstep.core.lit.loader import ResumableLoader
+from fewstep.three_d.data.alike import Alike
 from fewstep.three_d.data.store import Plan, Stored, stored
 from fewstep.three_d.pretrained import autoencoder, autoencoder_key
 
@@ -50,6 +51,11 @@ class Shapes(pl.LightningDataModule):
         Shares of items that are told nothing, and words and a picture; the rest is told one of them.
     told_words
         Share of the rest that is told words.
+    tells_all
+        Share of items whose caption is the one that tells all; the others' are drawn from all captions.
+    alike, near
+        Above 0, batches of the first stage are of words alone, in groups of so many items that are told the same, with
+        so many data of each group (`fewstep.three_d.data.alike`); `batch_size` is a multiple.
     workers
         Processes that make the shapes.
     seed
@@ -58,7 +64,7 @@ class Shapes(pl.LightningDataModule):
     Raises
     ------
     UsageError
-        If the stage is unknown, a flow's latents have no autoencoder, or a number is not positive.
+        If the stage is unknown, a flow's latents have no autoencoder, a number is not positive, or groups do not fit.
     """
 
     def __init__(
@@ -77,6 +83,9 @@ class Shapes(pl.LightningDataModule):
         nothing: float = 0.1,
         both: float = 0.15,
         told_words: float = 0.6,
+        tells_all: float = 0.0,
+        alike: int = 0,
+        near: int = 64,
         workers: int = 2,
         seed: int = 0,
     ):
@@ -85,14 +94,23 @@ class Shapes(pl.LightningDataModule):
             raise UsageError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
         if not stage.endswith("vae") and vae is None:
             raise UsageError(f"stage {stage} learns latents: give vae=, trained autoencoders")
-        if min(shapes, held_out, batch_size, views) < 1 or not 0 <= nothing + both <= 1:
-            raise UsageError(f"expected positive numbers, got {shapes=}, {held_out=}, {batch_size=}, {views=}")
+        if min(shapes, held_out, batch_size, views) < 1 or not 0 <= nothing + both <= 1 or not 0 <= tells_all <= 1:
+            raise UsageError(
+                f"expected positive numbers and shares in [0, 1], got {shapes=}, {held_out=}, {batch_size=}, {views=}, "
+                f"{nothing=}, {both=}, {tells_all=}"
+            )
+        if alike and (stage != "structure" or alike < 2 or near < 2 or batch_size % alike):
+            raise UsageError(
+                "groups that are told the same are for the stage structure, at least 2 items and 2 data each, in "
+                f"batches of whole groups, got {stage=}, {alike=}, {near=}, {batch_size=}"
+            )
         plan = {"views": views, "samples": samples, "block": block, "meshes": meshes}
         self.plans = (Plan(shapes=shapes, seed=2 * seed, **plan), Plan(shapes=held_out, seed=2 * seed + 1, **plan))
         self.stage_name, self.vae, self.cache, self.workers = stage, vae, cache, workers
         self.batch_size, self.seed = batch_size, seed
-        self.shares = (nothing, both, told_words)
-        self.trained: Batches | None = None
+        self.shares, self.tells_all = (nothing, both, told_words), tells_all
+        self.alike, self.near = alike, near
+        self.trained: Batches | Alike | None = None
         self.held: Batches | None = None
 
     def prepare_data(self) -> None:
@@ -113,9 +131,14 @@ class Shapes(pl.LightningDataModule):
             latents = [self._some(latents[0], train, items) for items in several]
             train, held = (part(train, items) for items in several)
         self.trained, self.held = (
-            Batches(data, self.stage_name, latent, self.batch_size, self.shares, self.seed)
+            Batches(data, self.stage_name, latent, self.batch_size, self.shares, self.seed, self.tells_all)
             for data, latent in zip((train, held), latents, strict=True)
         )
+        if self.alike:
+            self.trained = Alike(
+                train.words, latents[0], picture=train.pictures.shape[2], groups=self.batch_size // self.alike,
+                members=self.alike, near=self.near, tells_all=self.tells_all, seed=self.seed,
+            )  # fmt: skip
 
     def _latents(self, plan: Plan, data: Stored) -> Tensor | None:
         """Of all shapes, kept on disk beside them."""
@@ -156,10 +179,18 @@ class Batches(Dataset):
     """Whole batches by (epoch, number); a plain number is of epoch 0."""
 
     def __init__(
-        self, data: Stored, stage: str, latents: Any, batch_size: int, shares: tuple[float, float, float], seed: int
+        self,
+        data: Stored,
+        stage: str,
+        latents: Any,
+        batch_size: int,
+        shares: tuple[float, float, float],
+        seed: int,
+        tells_all: float = 0.0,
     ):
         self.data, self.stage, self.latents = data, stage, latents
         self.size, self.shares, self.seed = min(batch_size, len(data)), shares, seed
+        self.tells_all = tells_all
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     def __len__(self) -> int:
@@ -203,11 +234,13 @@ class Batches(Dataset):
 
     def _told(self, items: np.ndarray, generator: np.random.Generator, where: dict[str, Tensor]) -> dict[str, Any]:
         n = len(items)
-        words = self.data.words[items, generator.integers(self.data.words.shape[1], size=n)].astype(np.int64)
+        caption = generator.integers(self.data.words.shape[1], size=n)
         views = self.data.pictures[items, generator.integers(self.data.pictures.shape[1], size=n)]
         image = views.transpose(0, 3, 1, 2).astype(np.float32) / 255
         nothing, both, told_words = self.shares
         draw, which = generator.random(n), generator.random(n)
+        caption[generator.random(n) < self.tells_all] = 0
+        words = self.data.words[items, caption].astype(np.int64)
         one = draw >= nothing + both
         words[(draw < nothing) | (one & (which >= told_words))] = 0
         image[(draw < nothing) | (one & (which < told_words))] = 0

@@ -7,11 +7,12 @@ cells:     a |z − z'|' + b cross-entropy of the cells, against the other's own
 surfaces:  a |z − z'|' + b |sdf − sdf'| + c |colour − colour'| near the other's surface
 
 with |d|' = sqrt(mean d² + 1e-3), which is linear for large differences. For `fewstep.core.distill.reflow.Ends`.
+`CellFeatures` are what the energy score and drifting (`fewstep.core.distill`) measure on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -46,6 +47,53 @@ class DecodedCells:
         logits = net.decode(net.restored(answer))
         entropy = functional.binary_cross_entropy_with_logits(logits, chance, reduction="none")
         return self.latent * _blunt(answer, target, mask) + self.cells * mean(entropy)
+
+
+class CellFeatures:
+    """Of latents of the first stage: the cells' chances at several scales, and themselves.
+
+    Parameters
+    ----------
+    vae
+        What `fewstep.three_d.pretrained.autoencoder` takes.
+    latent, cells
+        Factors of a root mean square of the latents, and of a root of the sum over cells; 0 leaves out the latents.
+    scales
+        Cells per axis that are averaged; a sum over blocks of k³ cells counts k^1.5 times its square.
+    moved
+        Factor of the latents in what drifting moves, where that of chances is `cells`.
+    """
+
+    def __init__(
+        self,
+        vae: str = "shapes-vae",
+        *,
+        latent: float = 0.3,
+        cells: float = 0.1,
+        scales: Sequence[int] = (1, 2, 4),
+        moved: float = 2.4,
+    ):
+        self.net: Any = autoencoder(vae, "structure").requires_grad_(False)
+        self.latent, self.cells, self.scales, self.moved = latent, cells, tuple(scales), moved
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """[B, C, r, r, r] -> [B, 1, R/k, R/k, R/k] for each scale k and [B, C, r, r, r]."""
+        fields = self._fields(self._logits(x).sigmoid())
+        return [*fields, x * (self.latent / x[0].numel() ** 0.5)] if self.latent else fields
+
+    def carried(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What `fewstep.core.distill.drifting.Drifting` moves: chances, by their logits, and latents."""
+        logits = self._logits(x)
+        latents = x * (self.moved / x[0].numel() ** 0.5)
+        fields = zip(self._fields(logits.sigmoid()), self._fields(logits), strict=True)
+        return [*fields, (latents, latents)]
+
+    def _logits(self, x: Tensor) -> Tensor:
+        net = self.net.to(x.device)
+        return net.decode(net.restored(x))
+
+    def _fields(self, values: Tensor) -> list[Tensor]:
+        return [functional.avg_pool3d(values, k) * (self.cells * k**0.75) for k in self.scales]
 
 
 class DecodedSurfaces:
@@ -91,4 +139,4 @@ def _blunt(answer: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
     return (mse(answer, target, mask) + 1e-3).sqrt()
 
 
-__all__ = ["DecodedCells", "DecodedSurfaces"]
+__all__ = ["CellFeatures", "DecodedCells", "DecodedSurfaces"]

@@ -9,6 +9,7 @@ from fewstep.core import paths
 from fewstep.core.distill import mdt
 from fewstep.core.distill.consistency import Consistency
 from fewstep.core.distill.distribution import DistributionMatching
+from fewstep.core.distill.energy import EnergyScore
 from fewstep.core.distill.mmd import MomentMatching
 from fewstep.core.distill.progressive import Progressive
 from fewstep.core.distill.recipe import FakeRecipe, Items, Nets, Recipe
@@ -20,7 +21,7 @@ from .gaussian import denoiser
 
 RECIPES = [
     Progressive(2), Consistency(0.6, steps=5), Reflow(), PairDistillation(), mdt.MarginalData(),
-    DistributionMatching(), TrajectoryMatching(3), MomentMatching(2),
+    DistributionMatching(), TrajectoryMatching(3), MomentMatching(2), EnergyScore(),
 ]  # fmt: skip
 
 

@@ -212,7 +212,8 @@ def test_memory_running_out_comes_with_advice():
 
 
 @pytest.mark.parametrize(
-    "experiment", ["distill/ctm", "distill/moment_matching", "distill/distribution_matching", "distill/unrolled"]
+    "experiment",
+    ["distill/ctm", "distill/moment_matching", "distill/distribution_matching", "distill/unrolled", "distill/energy"],
 )
 def test_half_precision_rates_that_fall_and_clipping(experiment, teacher, in_folder):
     more = ["trainer.precision=bf16-mixed", "++module.total_steps=6", "++module.gradient_clip=1.0"]

@@ -110,3 +110,26 @@ def test_each_epoch_draws_other_states_and_resuming_the_same(tiny, root):
 def test_bad_options_are_said(tiny, root, options, message):
     with pytest.raises(UsageError, match=message):
         _data(tiny, root, "structure", **options).prepare_data()
+
+
+@pytest.mark.parametrize("stage", ["structure", "slat"])
+def test_data_come_between_trajectories(tiny, root, stage):
+    kinds = _data(tiny, root, stage)
+    data = _data(tiny, root, stage, beside=_data(tiny, root, stage).data)
+    data.prepare_data()
+    data.setup("fit")
+    batches = list(data.train_dataloader())
+    assert len(batches) == 6
+    assert sum("eps" in batch for batch in batches) == 3
+    assert all(set(batch) <= {"x0", "cond", "mask", "eps", "t"} for batch in batches)
+    mixed = data.train_dataloader().dataset
+    real = data.beside.trained
+    torch.testing.assert_close(mixed[(1, 3)]["x0"], real[divmod(3 + 1, len(real))]["x0"])
+    torch.testing.assert_close(mixed[(1, 2)]["x0"], Trajectories([data._file(1)], (1, 1), 0)[(1, 0)]["x0"])
+    assert [b["t"].tolist() for b in data.val_dataloader()] == [[1.0] * 4] * HELD
+    assert data._file(0) == kinds._file(0)
+    with pytest.raises(IndexError):
+        mixed[6]
+    other = "slat" if stage == "structure" else "structure"
+    with pytest.raises(UsageError, match=f"data of the stage {stage} beside, got {other}"):
+        _data(tiny, root, stage, beside=_data(tiny, root, other).data)

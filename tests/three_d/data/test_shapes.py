@@ -103,6 +103,16 @@ def test_what_items_are_told(tiny, data):
     assert not nothing["uncond"]["words"].any()
 
 
+def test_the_caption_that_tells_all_may_be_told_more_often(tiny, data):
+    latents, shares = encoded(str(tiny / "vae"), "structure", data), (0.0, 1.0, 0.0)
+    plain, always = (Batches(data, "structure", latents, 6, shares, 0, tells_all=share) for share in (0.0, 1.0))
+    items = always._orders(0)[0]
+    told = always[0]["cond"]
+    assert torch.equal(told["words"], torch.from_numpy(data.words[items, 0].astype(np.int64)))
+    assert not torch.equal(plain[0]["cond"]["words"], told["words"])
+    assert torch.equal(plain[0]["cond"]["image"], told["image"])  # what else is drawn stays
+
+
 def test_padded_latents_are_zero_and_masked(tiny, data):
     latents = encoded(str(tiny / "vae"), "slat", data)
     batch = Batches(data, "slat", latents, 6, (0.1, 0.2, 0.6), 0)[0]
@@ -149,6 +159,7 @@ def test_a_folder_of_models_is_trained_on(tiny, tmp_path, stage):
         ({"stage": "slat"}, "give vae="),
         ({"stage": "slat_vae", "shapes": 0}, "positive"),
         ({"stage": "slat_vae", "nothing": 0.9, "both": 0.3}, "positive"),
+        ({"stage": "slat_vae", "tells_all": 1.5}, r"shares in \[0, 1\].*tells_all=1.5"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

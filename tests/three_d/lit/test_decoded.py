@@ -1,12 +1,16 @@
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 
+from fewstep.core.distill.drifting import Drifting
+from fewstep.core.distill.energy import EnergyScore, energy_score
 from fewstep.core.distill.reflow import Ends
 from fewstep.core.errors import UsageError
 from fewstep.core.lit.distill import DistillModule
 from fewstep.core.pretrained import Pretrained
-from fewstep.three_d.lit.decoded import DecodedCells, DecodedSurfaces
+from fewstep.three_d.data.alike import Alike
+from fewstep.three_d.lit.decoded import CellFeatures, DecodedCells, DecodedSurfaces
 from fewstep.three_d.pretrained import load, packed, unpacked
 from tests.three_d.data.test_ends import _data
 
@@ -16,6 +20,18 @@ def _told(batch=2, cells=5):
     mask = torch.ones(batch, cells, dtype=torch.bool)
     mask[1, -2:] = False
     return {"coords": torch.stack([coords // 36, coords // 6 % 6, coords % 6], 2), "mask": mask}
+
+
+def _trained(tiny, folder, stage, method, data, *, steps):
+    torch.manual_seed(0)
+    module = DistillModule(teacher=str(tiny / stage), method=method, steps=2, learning_rate=1e-3, save_samples=False)
+    trainer = pl.Trainer(
+        max_steps=steps, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0,
+        default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    return Pretrained.load(module.export(folder / "student"))
 
 
 def test_the_same_cells_are_nearest(tiny):
@@ -30,6 +46,73 @@ def test_the_same_cells_are_nearest(tiny):
     far.sum().backward()
     assert answer.grad.abs().sum() > 0
     assert all(value.grad is None for value in distance.net.parameters())
+
+
+def test_features_of_cells_are_chances_at_several_scales(tiny):
+    torch.manual_seed(0)
+    features = CellFeatures(str(tiny / "vae"), latent=2.0, cells=0.5, scales=(1, 3))
+    x = torch.randn(3, 4, 2, 2, 2, requires_grad=True)
+    fine, coarse, latent = features(x)
+    torch.testing.assert_close(latent.square().sum((1, 2, 3, 4)), 4 * x.square().mean((1, 2, 3, 4)))
+    chance = features.net.decode(features.net.restored(x)).sigmoid()
+    torch.testing.assert_close(fine, 0.5 * chance)
+    torch.testing.assert_close(coarse[:, 0, 1, 0, 1], 0.5 * 3**0.75 * chance[:, 0, 3:, :3, 3:].mean((1, 2, 3)))
+    coarse.sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert all(value.grad is None for value in features.net.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*eval mode.*")
+def test_data_beside_trajectories_bring_the_answers_law_nearer_to_theirs(tiny, tmp_path):
+    features = CellFeatures(str(tiny / "vae"))
+
+    def score(name, **beside):
+        data = _data(tiny, tmp_path, "structure", **beside)
+        method = Ends(
+            distance=DecodedCells(str(tiny / "vae")),
+            beside=EnergyScore(features=features, weight=3.0) if beside else None,
+        )
+        student = _trained(tiny, tmp_path / name, "structure", method, data, steps=80)
+        found, real = [], _data(tiny, tmp_path, "structure").data
+        real.prepare_data()
+        real.setup("fit")
+        generator = torch.Generator().manual_seed(0)
+        for batch in (real.trained[number] for number in range(len(real.trained))):
+            denoise, x0 = student.denoise(cond=batch["cond"]), batch["x0"]
+            with torch.no_grad():
+                noise = [torch.randn(x0.shape, generator=generator) for _ in range(32)]
+                answers = [denoise(eps, torch.ones(len(x0))) for eps in noise]
+                found.append(energy_score(answers, x0, features=features).mean())
+        return float(torch.stack(found).mean())
+
+    assert score("both", beside=_data(tiny, tmp_path, "structure").data) < score("alone")
+
+
+@pytest.mark.filterwarnings("ignore:.*eval mode.*")
+def test_answers_drift_towards_shapes_that_are_told_the_same(tiny, tmp_path):
+    """Two captions, one of full and one of few cells: a student that only drifts answers each with its own."""
+    data = _data(tiny, tmp_path, "structure")
+    data.prepare_data()
+    features = CellFeatures(str(tiny / "vae"), latent=0.0)
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(2, 4, 2, 2, 2, generator=generator) * 2
+    words = np.zeros((64, 2, 16), np.uint8)
+    words[::2, :, 0], words[1::2, :, 0] = 1, 2
+    real = latents[torch.arange(64) % 2] + 0.1 * torch.randn(64, 4, 2, 2, 2, generator=generator)
+    data.beside = data.data
+    data.data.setup("fit")
+    options = {"picture": 32, "groups": 2, "members": 8, "near": 16, "tells_all": 1.0, "seed": 0}
+    data.data.trained = Alike(words, real, **options)
+    method = Ends(distance=DecodedCells(str(tiny / "vae"), latent=0, cells=0), beside=Drifting(features=features))
+    student = _trained(tiny, tmp_path, "structure", method, data, steps=240)
+    batch = data.data.trained[0]
+    kinds = batch["cond"]["words"][:, 0] - 1
+    with torch.no_grad():
+        answers = student.denoise(cond=batch["cond"])(torch.randn_like(batch["x0"]), torch.ones(16))
+    ours, theirs = (torch.cat([f.flatten(1) for f in features(x)], 1) for x in (answers, latents))
+    apart = torch.cdist(ours, theirs)
+    assert len(set(kinds.tolist())) == 2
+    assert (apart.argmin(1) == kinds).float().mean() > 0.9
 
 
 def test_surfaces_are_compared_where_there_are_cells(tiny):
@@ -52,18 +135,8 @@ def test_surfaces_are_compared_where_there_are_cells(tiny):
 def test_a_student_comes_nearer_to_the_ends(tiny, tmp_path, stage, distance):
     data = _data(tiny, tmp_path, stage)
     vae = str(tiny / "vae")
-    torch.manual_seed(0)
-    module = DistillModule(
-        teacher=str(tiny / stage), method=Ends(distance=distance(vae)), steps=2, learning_rate=1e-3, save_samples=False
-    )
-    trainer = pl.Trainer(
-        max_steps=60, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0,
-        default_root_dir=tmp_path,
-    )  # fmt: skip
-    trainer.fit(module, datamodule=data)
-    folder = module.export(tmp_path / "student")
-    before, after = Pretrained.load(tiny / stage), Pretrained.load(folder)
+    before = Pretrained.load(tiny / stage)
+    after = _trained(tiny, tmp_path, stage, Ends(distance=distance(vae)), data, steps=60)
     assert after.config["distilled"] == "Ends"
     assert after.config["solver"]["_target_"].endswith("consistency")
     measured = distance(vae)

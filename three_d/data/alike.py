@@ -1,0 +1,127 @@
+"""Batches of the first stage whose items come in groups that are told the same, colours aside: cells know no colours.
+
+For `fewstep.core.distill.drifting.Drifting`: ``cond`` of [groups · n] items, each a true caption of one of its shapes,
+``x0`` those shapes' latents, ``near`` [groups, m, C, r, r, r] latents of shapes drawn from the whole group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fewstep.core.errors import UsageError
+from fewstep.three_d.corpus import COLOURS
+from fewstep.three_d.text import IDS
+
+LEAST = 16
+"""Captions that a group has at least; rarer ones are left out."""
+
+
+class Alike(Dataset):
+    """Whole batches by (epoch, number); a plain number is of epoch 0.
+
+    Parameters
+    ----------
+    words
+        Captions of each shape, integers [shapes, captions, length]; the first tells all.
+    latents
+        Of each shape, [shapes, C, r, r, r].
+    picture
+        Pixels per side of the (empty) pictures.
+    groups, members, near
+        Groups per batch, items per group, and n and m of the module.
+    tells_all
+        Share of groups whose captions tell all; the others' are the further captions.
+    seed
+        Of the draws.
+
+    Raises
+    ------
+    UsageError
+        If no caption is there often enough.
+    """
+
+    def __init__(
+        self,
+        words: np.ndarray,
+        latents: Tensor,
+        *,
+        picture: int,
+        groups: int,
+        members: int,
+        near: int,
+        tells_all: float,
+        seed: int,
+    ):
+        self.words, self.latents, self.picture = words, latents, picture
+        self.groups, self.members, self.near, self.seed = groups, members, near, seed
+        full, partial = grouped(words[:, :1]), grouped(words[:, 1:], first=1)
+        if not full and not partial:
+            raise UsageError(
+                f"no caption, colours aside, is there {LEAST} times among {len(words)} shapes: give more shapes"
+            )
+        share = tells_all if full and partial else float(bool(full))
+        self.pools = [(share, full), (1 - share, partial)]
+
+    def __len__(self) -> int:
+        return max(1, len(self.words) // (self.groups * self.members))
+
+    def __getitem__(self, which: tuple[int, int] | int) -> dict[str, Any]:
+        epoch, number = which if isinstance(which, tuple) else (0, which)
+        if number >= len(self):
+            raise IndexError(number)
+        generator = np.random.default_rng((self.seed, epoch, number))
+        rows, near = zip(*(self._group(generator) for _ in range(self.groups)), strict=True)
+        shapes, captions = np.concatenate(rows).T
+        words = torch.from_numpy(self.words[shapes, captions].astype(np.int64))
+        image = torch.zeros(len(words), 4, self.picture, self.picture)
+        several = torch.stack([self.latents[torch.from_numpy(items)] for items in near])
+        return {
+            "x0": self.latents[torch.from_numpy(shapes)],
+            "near": several,
+            "cond": {"words": words, "image": image},
+        }
+
+    def _group(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (shape, caption) of the items, and shapes of the data: all rows once before one comes again."""
+        pool = self.pools[int(generator.random() >= self.pools[0][0])][1]
+        sizes = np.array([len(rows) for rows in pool], np.float64)
+        rows = pool[int(generator.choice(len(pool), p=sizes / sizes.sum()))]
+        drawn = generator.choice(len(rows), self.members)
+        order = np.concatenate([generator.permutation(len(rows)) for _ in range(-(-self.near // len(rows)))])
+        return rows[drawn], rows[order[: self.near], 0]
+
+
+def grouped(words: np.ndarray, *, first: int = 0) -> list[np.ndarray]:
+    """Rows (shape, caption) that say the same without their colours, for captions that are there often enough.
+
+    Parameters
+    ----------
+    words
+        [shapes, captions, length].
+    first
+        Number of the first caption.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        int64 [rows, 2] each, in the order of their first row.
+    """
+    colours = [IDS[name] for name in COLOURS]
+    found: dict[bytes, list[tuple[int, int]]] = {}
+    for shape, several in enumerate(words):
+        for caption, ids in enumerate(several, first):
+            found.setdefault(_without(ids, colours), []).append((shape, caption))
+    return [np.array(rows, np.int64) for rows in found.values() if len(rows) >= LEAST]
+
+
+def _without(ids: np.ndarray, colours: Sequence[int]) -> bytes:
+    return ids[(ids != 0) & ~np.isin(ids, colours)].tobytes()
+
+
+__all__ = ["LEAST", "Alike", "grouped"]
