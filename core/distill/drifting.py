@@ -11,7 +11,7 @@ target. A small T looks at the nearest data: it moves answers that are like no d
 distances are those within the whole law, hardly does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +22,9 @@ from fewstep.core.distill.energy import whole
 from fewstep.core.distill.recipe import Items, Nets
 from fewstep.core.errors import UsageError
 from fewstep.core.paths import AffinePath
+
+Carried = tuple[Sequence[Tensor], Sequence[tuple[Tensor, Tensor]]]
+"""Features, and pairs of what directions are made of and what they act on."""
 
 
 def forces(apart: Tensor, between: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
@@ -65,9 +68,9 @@ class Drifting:
     temperatures
         T, several; directions are averaged.
     features
-        ``x -> several [batch, ...]``, what distances are measured on. If it has a method ``carried(x)``, this says what
-        is moved: pairs of what directions are made of and what they act on (the same thing, or its logits); without it
-        the features are.
+        ``x -> several [batch, ...]``, what distances are measured on and what is moved. If it has a method
+        ``carried(x)``, that is asked instead: the features, and pairs of what directions are made of and what they act
+        on (the same thing, or its logits).
     weight
         Of the loss, beside another recipe's.
 
@@ -108,18 +111,21 @@ class Drifting:
         with torch.autocast(answers.device.type, enabled=False):
             answers = answers.to(items.x0.dtype)
             with torch.no_grad():
-                theirs = self.features(near.flatten(0, 1))
-                ours = self.features(answers)
-                carried = self._carried(near.flatten(0, 1))
-            moved = self._carried(answers)
-            return self.weight * self._moved(ours, theirs, moved, carried, groups=len(near))
+                theirs = self._carried(near.flatten(0, 1))
+            return self.weight * self._moved(self._carried(answers), theirs, groups=len(near))
 
-    def _carried(self, x: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-        carried: Callable[[Tensor], Sequence[tuple[Tensor, Tensor]]] | None = getattr(self.features, "carried", None)
-        return carried(x) if carried is not None else [(f, f) for f in self.features(x)]
+    def _carried(self, x: Tensor) -> Carried:
+        if hasattr(self.features, "carried"):
+            return self.features.carried(x)
+        found = self.features(x)
+        return found, [(one, one) for one in found]
 
-    def _moved(self, ours: Any, theirs: Any, moved: Any, carried: Any, *, groups: int) -> Tensor:
-        x, y = (torch.cat([f.flatten(1) for f in some], dim=1).unflatten(0, (groups, -1)) for some in (ours, theirs))
+    def _moved(self, ours: Carried, theirs: Carried, *, groups: int) -> Tensor:
+        (seen, moved), (measured, carried) = ours, theirs
+        x, y = (
+            torch.cat([f.detach().flatten(1) for f in some], dim=1).unflatten(0, (groups, -1))
+            for some in (seen, measured)
+        )
         weights = [self._forces(torch.cdist(a, b), torch.cdist(a, a)) for a, b in zip(x, y, strict=True)]
         total = torch.zeros(x.shape[:2], dtype=x.dtype, device=x.device)
         for (made, handle), (data, _) in zip(moved, carried, strict=True):

@@ -63,7 +63,7 @@ class TrajectoryEnds(pl.LightningDataModule):
     ------
     UsageError
         If a number is not positive, `shares` does not fit `at`, the interval is empty, the teacher has too few steps
-        for `at`, or `beside` is of another stage.
+        for `at`, `beside` is of another stage, or `data` come in groups.
     """
 
     def __init__(
@@ -90,6 +90,10 @@ class TrajectoryEnds(pl.LightningDataModule):
             raise UsageError(f"expected one share for time 1 and one for each of {list(at)}, got {list(shares)}")
         if len(interval) != 2 or not interval[0] <= interval[1]:
             raise UsageError(f"expected an interval of times [lowest, highest], got {list(interval)}")
+        if data.alike:
+            raise UsageError(
+                "trajectories are told one by one: groups that are told the same (alike) belong in `beside`"
+            )
         if beside is not None and beside.stage_name != data.stage_name:
             raise UsageError(f"expected data of the stage {data.stage_name} beside, got {beside.stage_name}")
         self.teacher, self.data, self.batches, self.cache = teacher, data, batches, Path(cache)

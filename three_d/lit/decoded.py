@@ -78,15 +78,17 @@ class CellFeatures:
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """[B, C, r, r, r] -> [B, 1, R/k, R/k, R/k] for each scale k and [B, C, r, r, r]."""
-        fields = self._fields(self._logits(x).sigmoid())
-        return [*fields, x * (self.latent / x[0].numel() ** 0.5)] if self.latent else fields
+        return self._seen(x, self._fields(self._logits(x).sigmoid()))
 
-    def carried(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """What `fewstep.core.distill.drifting.Drifting` moves: chances, by their logits, and latents."""
+    def carried(self, x: Tensor) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
+        """For `fewstep.core.distill.drifting.Drifting`: chances are moved by their logits, and latents."""
         logits = self._logits(x)
+        fields = self._fields(logits.sigmoid())
         latents = x * (self.moved / x[0].numel() ** 0.5)
-        fields = zip(self._fields(logits.sigmoid()), self._fields(logits), strict=True)
-        return [*fields, (latents, latents)]
+        return self._seen(x, fields), [*zip(fields, self._fields(logits), strict=True), (latents, latents)]
+
+    def _seen(self, x: Tensor, fields: list[Tensor]) -> list[Tensor]:
+        return [*fields, x * (self.latent / x[0].numel() ** 0.5)] if self.latent else fields
 
     def _logits(self, x: Tensor) -> Tensor:
         net = self.net.to(x.device)

@@ -78,7 +78,7 @@ def test_what_is_carried_moves_by_its_handle():
             return [x.sigmoid()]
 
         def carried(self, x):
-            return [(x.sigmoid(), x)]
+            return self(x), [(x.sigmoid(), x)]
 
     generator = _generator()
     logits = torch.randn(6, 3, generator=generator, requires_grad=True)

@@ -130,6 +130,9 @@ def test_data_come_between_trajectories(tiny, root, stage):
     assert data._file(0) == kinds._file(0)
     with pytest.raises(IndexError):
         mixed[6]
+    kinds.data.alike = 2
+    with pytest.raises(UsageError, match="belong in `beside`"):
+        TrajectoryEnds(teacher="any", data=kinds.data)
     other = "slat" if stage == "structure" else "structure"
     with pytest.raises(UsageError, match=f"data of the stage {stage} beside, got {other}"):
         _data(tiny, root, stage, beside=_data(tiny, root, other).data)
