@@ -28,7 +28,7 @@ TEACHER, STUDENT, RIVAL = "shapes-flow", "shapes-mdt", "shapes-consistency"
 LONG = f"{TEACHER}, 25 steps"
 MMD, COV, NNA, WATERTIGHT = "MMD, Chamfer x 1000", "COV, %", "1-NNA, %", "watertight, %"
 STEPS = {TEACHER: (25, 8, 4, 2, 1), RIVAL: (1, 2), STUDENT: (1, 2)}
-FURTHER = (3072, 3584, 4096)
+FURTHER = (3072, 3584, 4096, 4608, 5120, 5632, 6144)
 """Where further sets of held-out shapes start, for the comparisons that one set is too small for."""
 PROMPTS = (
     "a tall red chair with four white legs", "a wide blue chair with arms", "a round green table with one brown leg",
