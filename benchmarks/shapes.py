@@ -156,7 +156,7 @@ def further(
         mean, asks = fmean(values), {}
         if label == one and metric != NNA and (eight, metric) in means:
             bound = fmean(means[eight, metric])
-            asks = {"target": bound, "ok": mean <= bound if metric == MMD else mean >= bound}
+            asks = {"target": bound, "ok": mean < bound if metric == MMD else mean > bound}
         found.append(_row(f"{label}, mean of {len(values)} sets", metric, mean, **asks))
     return found
 

@@ -76,9 +76,21 @@ def test_further_sets_have_their_own_noise_and_join_the_means(small, monkeypatch
     assert mean["value"] == pytest.approx((5.0 + sum(several)) / 3)
     one = rows["shapes-mdt, 1 step, mean of 3 sets", shapes.MMD]
     assert one["target"] == mean["value"]
-    assert one["ok"] == (one["value"] <= mean["value"])
+    assert one["ok"] == (one["value"] < mean["value"])
     assert rows["shapes-mdt, 1 step, mean of 2 sets", shapes.COV]["ok"] is not None
     assert rows["shapes-mdt, 2 steps, mean of 2 sets", shapes.MMD]["target"] is None
+
+
+@pytest.mark.parametrize(("metric", "step"), [(shapes.MMD, -1), (shapes.COV, 1)])
+def test_one_step_is_better_only_if_not_level(small, monkeypatch, metric, step):
+    monkeypatch.setattr(shapes, "FURTHER", ())
+    loaded = {shapes.TEACHER: small, shapes.STUDENT: small}
+
+    def better(one: float) -> bool:
+        table = [shapes._row("shapes-flow, 8 steps", metric, 5.0), shapes._row("shapes-mdt, 1 step", metric, one)]
+        return shapes.further(loaded, table, say=print)[-1]["ok"]
+
+    assert [better(5.0 + k * step) for k in (-1, 0, 1)] == [False, False, True]
 
 
 def test_without_any_weights_it_says_so(monkeypatch):
