@@ -6,7 +6,7 @@ For `fewstep.core.distill.drifting.Drifting`: ``cond`` of [groups · n] items, e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,15 @@ class Alike(Dataset):
         Groups per batch, items per group, and n and m of the module.
     tells_all
         Share of groups whose captions tell all; the others' are the further captions.
+    often
+        Word -> how much more often than others groups are drawn whose captions say it.
     seed
         Of the draws.
 
     Raises
     ------
     UsageError
-        If no caption is there often enough.
+        If no caption is there often enough, or `often` has an unknown word or a number that is not positive.
     """
 
     def __init__(
@@ -57,7 +59,11 @@ class Alike(Dataset):
         near: int,
         tells_all: float,
         seed: int,
+        often: Mapping[str, float] | None = None,
     ):
+        often = dict(often or {})
+        if any(word not in IDS or not factor > 0 for word, factor in often.items()):
+            raise UsageError(f"expected words that captions have, each with a positive factor, in {often=}")
         self.words, self.latents, self.picture = words, latents, picture
         self.groups, self.members, self.near, self.seed = groups, members, near, seed
         full, partial = grouped(words[:, :1]), grouped(words[:, 1:], first=1)
@@ -65,8 +71,9 @@ class Alike(Dataset):
             raise UsageError(
                 f"no caption, colours aside, is there {LEAST} times among {len(words)} shapes: give more shapes"
             )
-        share = tells_all if full and partial else float(bool(full))
-        self.pools = [(share, full), (1 - share, partial)]
+        self.share = tells_all if full and partial else float(bool(full))
+        factors = {IDS[word]: factor for word, factor in often.items()}
+        self.pools = [(pool, self._chances(pool, factors)) for pool in (full, partial)]
 
     def __len__(self) -> int:
         return max(1, len(self.words) // (self.groups * self.members))
@@ -89,12 +96,18 @@ class Alike(Dataset):
 
     def _group(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Rows (shape, caption) of the items, and shapes of the data: all rows once before one comes again."""
-        pool = self.pools[int(generator.random() >= self.pools[0][0])][1]
-        sizes = np.array([len(rows) for rows in pool], np.float64)
-        rows = pool[int(generator.choice(len(pool), p=sizes / sizes.sum()))]
+        pool, chances = self.pools[int(generator.random() >= self.share)]
+        rows = pool[int(generator.choice(len(pool), p=chances))]
         drawn = generator.choice(len(rows), self.members)
         order = np.concatenate([generator.permutation(len(rows)) for _ in range(-(-self.near // len(rows)))])
         return rows[drawn], rows[order[: self.near], 0]
+
+    def _chances(self, pool: Sequence[np.ndarray], factors: Mapping[int, float]) -> np.ndarray:
+        """Of each group: its size, times the largest factor among its words."""
+        told = [self.words[tuple(rows[0])].tolist() for rows in pool]
+        factor = [max((factors[i] for i in ids if i in factors), default=1.0) for ids in told]
+        sizes = np.array([len(rows) for rows in pool], np.float64) * factor
+        return sizes / sizes.sum()
 
 
 def grouped(words: np.ndarray, *, first: int = 0) -> list[np.ndarray]:

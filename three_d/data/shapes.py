@@ -7,7 +7,7 @@ What a batch holds depends on `stage`: ``"structure_vae"`` gives ``occupancy``; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Shapes(pl.LightningDataModule):
     alike, near
         Above 0, batches of the first stage are of words alone, in groups of so many items that are told the same, with
         so many data of each group (`fewstep.three_d.data.alike`); `batch_size` is a multiple.
+    often
+        Word -> how much more often such groups are drawn whose captions say it.
     workers
         Processes that make the shapes.
     seed
@@ -86,6 +88,7 @@ class Shapes(pl.LightningDataModule):
         tells_all: float = 0.0,
         alike: int = 0,
         near: int = 64,
+        often: Mapping[str, float] | None = None,
         workers: int = 2,
         seed: int = 0,
     ):
@@ -99,6 +102,8 @@ class Shapes(pl.LightningDataModule):
                 f"expected positive numbers and shares in [0, 1], got {shapes=}, {held_out=}, {batch_size=}, {views=}, "
                 f"{nothing=}, {both=}, {tells_all=}"
             )
+        if often and not alike:
+            raise UsageError("how often words are drawn is for groups that are told the same: give alike too")
         if alike and (stage != "structure" or alike < 2 or near < 2 or batch_size % alike):
             raise UsageError(
                 "groups that are told the same are for the stage structure, at least 2 items and 2 data each, in "
@@ -109,7 +114,7 @@ class Shapes(pl.LightningDataModule):
         self.stage_name, self.vae, self.cache, self.workers = stage, vae, cache, workers
         self.batch_size, self.seed = batch_size, seed
         self.shares, self.tells_all = (nothing, both, told_words), tells_all
-        self.alike, self.near = alike, near
+        self.alike, self.near, self.often = alike, near, often
         self.trained: Batches | Alike | None = None
         self.held: Batches | None = None
 
@@ -138,6 +143,7 @@ class Shapes(pl.LightningDataModule):
             self.trained = Alike(
                 train.words, latents[0], picture=train.pictures.shape[2], groups=self.batch_size // self.alike,
                 members=self.alike, near=self.near, tells_all=self.tells_all, seed=self.seed,
+                often=self.often,
             )  # fmt: skip
 
     def _latents(self, plan: Plan, data: Stored) -> Tensor | None:

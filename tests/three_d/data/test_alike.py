@@ -5,7 +5,7 @@ import torch
 from fewstep.core.errors import UsageError
 from fewstep.three_d.data.alike import LEAST, Alike, grouped
 from fewstep.three_d.data.shapes import Shapes
-from fewstep.three_d.text import LENGTH, encode
+from fewstep.three_d.text import IDS, LENGTH, encode
 
 
 def _words(n=60):
@@ -56,6 +56,24 @@ def test_items_and_data_of_a_group_are_of_one_kind_and_captions_are_true():
 def test_all_or_no_groups_are_told_all(share):
     told = _alike(_words(), tells_all=share)[0]["cond"]["words"]
     assert ((told != 0).sum(1) > 1).all() == bool(share)
+
+
+def test_groups_with_a_word_come_more_often():
+    counts = np.zeros(2)
+    data = _alike(_words(), often={"table": 4, "tall": 1})
+    for number in range(60):
+        told = data[divmod(number, len(data))]["cond"]["words"]
+        kinds = [int((told[4 * group] == IDS["table"]).any()) for group in range(3)]
+        counts += np.bincount(kinds, minlength=2)
+    assert 2.5 < counts[1] / counts[0] < 6.5  # of about as many tables as chairs
+
+
+@pytest.mark.parametrize("often", [{"spoon": 2.0}, {"chair": 0.0}, {"chair": -1}])
+def test_what_comes_more_often_is_a_word_with_a_positive_factor(often):
+    with pytest.raises(UsageError, match="each with a positive factor"):
+        _alike(_words(), often=often)
+    with pytest.raises(UsageError, match="give alike too"):
+        Shapes(stage="structure", vae="shapes-vae", often=often)
 
 
 def test_batches_repeat():
