@@ -62,7 +62,7 @@ class Alike(Dataset):
         often: Mapping[str, float] | None = None,
     ):
         often = dict(often or {})
-        if any(word not in IDS or not factor > 0 for word, factor in often.items()):
+        if any(word not in IDS or not 0 < factor < float("inf") for word, factor in often.items()):
             raise UsageError(f"expected words that captions have, each with a positive factor, in {often=}")
         self.words, self.latents, self.picture = words, latents, picture
         self.groups, self.members, self.near, self.seed = groups, members, near, seed
