@@ -45,7 +45,7 @@ class Alike(Dataset):
     Raises
     ------
     UsageError
-        If no caption is there often enough, or `often` has an unknown word or a number that is not positive.
+        If no caption is there often enough, or `often` is not as `checked` wants it.
     """
 
     def __init__(
@@ -61,9 +61,7 @@ class Alike(Dataset):
         seed: int,
         often: Mapping[str, float] | None = None,
     ):
-        often = dict(often or {})
-        if any(word not in IDS or not 0 < factor < float("inf") for word, factor in often.items()):
-            raise UsageError(f"expected words that captions have, each with a positive factor, in {often=}")
+        often = checked(often)
         self.words, self.latents, self.picture = words, latents, picture
         self.groups, self.members, self.near, self.seed = groups, members, near, seed
         full, partial = grouped(words[:, :1]), grouped(words[:, 1:], first=1)
@@ -110,6 +108,20 @@ class Alike(Dataset):
         return sizes / sizes.sum()
 
 
+def checked(often: Mapping[str, float] | None) -> dict[str, float]:
+    """The factors of `Alike`, none if None.
+
+    Raises
+    ------
+    UsageError
+        If a word is in no caption, or a factor is not positive and finite.
+    """
+    found = dict(often or {})
+    if any(word not in IDS or not 0 < factor < float("inf") for word, factor in found.items()):
+        raise UsageError(f"expected words that captions have, each with a positive factor, in often={found}")
+    return found
+
+
 def grouped(words: np.ndarray, *, first: int = 0) -> list[np.ndarray]:
     """Rows (shape, caption) that say the same without their colours, for captions that are there often enough.
 
@@ -137,4 +149,4 @@ def _without(ids: np.ndarray, colours: Sequence[int]) -> bytes:
     return ids[(ids != 0) & ~np.isin(ids, colours)].tobytes()
 
 
-__all__ = ["LEAST", "Alike", "grouped"]
+__all__ = ["LEAST", "Alike", "checked", "grouped"]

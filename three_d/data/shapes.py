@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from fewstep.core.errors import UsageError
 from fewstep.core.files import replacing
 from fewstep.core.lit.loader import ResumableLoader
-from fewstep.three_d.data.alike import Alike
+from fewstep.three_d.data.alike import Alike, checked
 from fewstep.three_d.data.store import Plan, Stored, stored
 from fewstep.three_d.pretrained import autoencoder, autoencoder_key
 
@@ -66,7 +66,8 @@ class Shapes(pl.LightningDataModule):
     Raises
     ------
     UsageError
-        If the stage is unknown, a flow's latents have no autoencoder, a number is not positive, or groups do not fit.
+        If the stage is unknown, a flow's latents have no autoencoder, a number is not positive, groups do not fit, or
+        `often` has an unknown word.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Shapes(pl.LightningDataModule):
         self.stage_name, self.vae, self.cache, self.workers = stage, vae, cache, workers
         self.batch_size, self.seed = batch_size, seed
         self.shares, self.tells_all = (nothing, both, told_words), tells_all
-        self.alike, self.near, self.often = alike, near, often
+        self.alike, self.near, self.often = alike, near, checked(often)
         self.trained: Batches | Alike | None = None
         self.held: Batches | None = None
 

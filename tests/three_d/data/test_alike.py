@@ -72,6 +72,8 @@ def test_groups_with_a_word_come_more_often():
 def test_what_comes_more_often_is_a_word_with_a_positive_factor(often):
     with pytest.raises(UsageError, match="each with a positive factor"):
         _alike(_words(), often=often)
+    with pytest.raises(UsageError, match="each with a positive factor"):  # before any shape is made
+        Shapes(stage="structure", vae="shapes-vae", alike=4, near=8, batch_size=8, often=often)
     with pytest.raises(UsageError, match="give alike too"):
         Shapes(stage="structure", vae="shapes-vae", often=often)
 
