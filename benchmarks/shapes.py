@@ -28,10 +28,10 @@ TEACHER, STUDENT, RIVAL = "shapes-flow", "shapes-mdt", "shapes-consistency"
 LONG = f"{TEACHER}, 25 steps"
 MMD, COV, NNA, WATERTIGHT = "MMD, Chamfer x 1000", "COV, %", "1-NNA, %", "watertight, %"
 STEPS = {TEACHER: (25, 8, 4, 2, 1), RIVAL: (1, 2), STUDENT: (1, 2)}
-FURTHER = (6656, 7168, 7680, 8192, 8704, 9216, 9728, 10240)
+FURTHER = (10752, 11264, 11776, 12288, 12800, 13312)
 """Where further sets of held-out shapes start, for the comparisons that one set is too small for.
 
-Shapes 1024 to 3071 are for decisions; rows of former weights on those up to 6655 were looked at on the way to these.
+Shapes 1024 to 3071 are for decisions; rows of former weights on those up to 10751 were looked at on the way to these.
 """
 PROMPTS = (
     "a tall red chair with four white legs", "a wide blue chair with arms", "a round green table with one brown leg",

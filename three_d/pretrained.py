@@ -15,6 +15,7 @@ from fewstep.core import checkpoint, hub
 from fewstep.core.errors import UsageError
 from fewstep.core.pretrained import Pretrained
 from fewstep.three_d.lattice import Lattice
+from fewstep.three_d.models.blocks import Trunk
 
 STRUCTURE_VAE, SLAT_VAE = "shapes-structure-vae", "shapes-slat-vae"
 VAES, FLOWS = "shapes-vaes", "shapes"
@@ -223,3 +224,37 @@ def unpacked(folder: str | Path, name: str | Path) -> dict[str, Path]:
         config = {"kind": "diffusion", "model": models.config["model"][stage]} | told
         found[stage] = checkpoint.export(Path(folder) / stage, flow.net, config)
     return found
+
+
+def deepened(folder: str | Path, name: str | Path) -> Path:
+    """Write a flow of one stage with a copy after each of its blocks that adds nothing yet: the same answers.
+
+    What a student cannot learn any better it may learn with more layers; a silent copy starts to speak within a few
+    iterations (the identity blocks of LLaMA Pro, Wu et al. 2024, arXiv:2401.02415).
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    name
+        A run, or a stage that `unpacked` wrote.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder; ``student=`` and ``start=`` of `fewstep fit` take it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model, or it is no flow of shapes.
+    """
+    source = _folder(name, "diffusion")
+    net, config = checkpoint.load(source, kind="diffusion")
+    flow = getattr(net, "flow", None)
+    if not isinstance(flow, Trunk):
+        raise UsageError(f"{name}: expected the flow of a stage of shapes, got {type(flow or net).__name__}")
+    inner = config["model"]["flow"] | {"num_blocks": 2 * len(flow.blocks)}
+    flow.deepen()
+    config = {key: value for key, value in config.items() if key != "sha256"}
+    return checkpoint.export(folder, net, config | {"model": config["model"] | {"flow": inner}}, dtype=torch.float32)

@@ -11,7 +11,7 @@ from fewstep.core.lit.distill import DistillModule
 from fewstep.core.pretrained import Pretrained
 from fewstep.three_d.data.alike import Alike
 from fewstep.three_d.lit.decoded import CellFeatures, DecodedCells, DecodedSurfaces
-from fewstep.three_d.pretrained import load, packed, unpacked
+from fewstep.three_d.pretrained import deepened, load, packed, unpacked
 from tests.three_d.data.test_ends import _data
 
 
@@ -162,3 +162,27 @@ def test_unpacking_is_the_inverse_of_packing(tiny, tmp_path):
         assert one.steps == two.steps == Pretrained.load(stages[stage]).steps
         for name, value in one.net.state_dict().items():
             torch.testing.assert_close(two.net.state_dict()[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("stage", ["structure", "slat"])
+def test_a_deeper_flow_answers_alike_and_learns_in_its_new_blocks(tiny, tmp_path, stage):
+    before, after = (Pretrained.load(f) for f in (tiny / stage, deepened(tmp_path / "deep", tiny / stage)))
+    assert len(after.net.flow.blocks) == 2 * len(before.net.flow.blocks)
+    assert after.config["model"]["flow"]["num_blocks"] == len(after.net.flow.blocks)
+    data = _data(tiny, tmp_path, stage)
+    data.prepare_data()
+    data.setup("fit")
+    batch = next(iter(data.val_dataloader()))
+    t = torch.full((len(batch["x0"]),), 0.6)
+    one, two = (model.denoise(cond=batch["cond"])(batch["eps"], t) for model in (before, after))
+    torch.testing.assert_close(one, two, rtol=0, atol=2e-3)  # tiny's weights are stored in half precision
+    after.net.requires_grad_(True)
+    after.denoise(cond=batch["cond"])(batch["eps"], t).square().sum().backward()
+    for block in after.net.flow.blocks[1::2]:
+        for layer in (block.self_attn.to_out, block.cross_attn.to_out, block.mlp.mlp[-1]):
+            assert layer.weight.abs().max() == 0 < layer.weight.grad.abs().max()
+
+
+def test_only_flows_of_shapes_are_deepened(tmp_path):
+    with pytest.raises(UsageError, match="flow of a stage of shapes"):
+        deepened(tmp_path / "deep", "photos32")
