@@ -68,7 +68,7 @@ def test_groups_with_a_word_come_more_often():
     assert 2.5 < counts[1] / counts[0] < 6.5  # of about as many tables as chairs
 
 
-@pytest.mark.parametrize("often", [{"spoon": 2.0}, {"chair": 0.0}, {"chair": float("inf")}])
+@pytest.mark.parametrize("often", [{"spoon": 2.0}, {"chair": 0.0}, {"chair": -1}, {"chair": float("inf")}])
 def test_what_comes_more_often_is_a_word_with_a_positive_factor(often):
     with pytest.raises(UsageError, match="each with a positive factor"):
         _alike(_words(), often=often)
